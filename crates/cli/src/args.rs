@@ -1,0 +1,93 @@
+//! The command line as types; the doc comments are the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::verbs;
+
+/// Immutable infrastructure in one binary: bake an image once, deploy it without losing a request, roll back with
+/// one command.
+#[derive(Debug, Parser)]
+#[command(name = "kiln", version, propagate_version = true, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Which spec, and with which values.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SpecArgs {
+    /// Folder with kiln.hcl, or the file itself
+    #[arg(default_value = ".")]
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) values: Values,
+}
+
+/// Values of the spec's variables.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Values {
+    /// Set a variable of the spec (also from the environment: KILN_VAR_name)
+    #[arg(long = "var", value_name = "NAME=VALUE")]
+    pub(crate) vars: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Write a kiln.hcl that fits what is in a folder
+    Init(verbs::init::Args),
+    /// Check the spec and report every error at once
+    Validate(verbs::validate::Args),
+    /// Lay out spec files in the canonical style
+    Fmt(verbs::fmt::Args),
+    /// Print the evaluated spec
+    Show(verbs::show::Args),
+    /// Print the JSON schema or the reference of the spec language
+    Schema(verbs::schema::Args),
+    /// Pin every outside input of the images in kiln.lock
+    Lock(verbs::lock::Args),
+    /// Bake images from the spec
+    Bake(verbs::bake::Args),
+    /// List, inspect, compare, export and import images
+    Image(verbs::image::Args),
+    /// Bake, deploy and serve everything in the spec on this machine
+    Up(verbs::up::Args),
+    /// Stop and remove everything of the project; volumes and images stay
+    Down(verbs::down::Args),
+    /// Show what a deploy would do, without doing it
+    Plan(verbs::plan::Args),
+    /// Bake and roll out new releases
+    Deploy(verbs::deploy::Args),
+    /// Bring an earlier release back
+    Rollback(verbs::rollback::Args),
+    /// Give up a rollout that is under way and go back
+    Abort(verbs::abort::Args),
+    /// Let a quarantined release content be deployed again
+    Quarantine(verbs::quarantine::Args),
+    /// Show services, releases, rollouts and traffic
+    Status(verbs::status::Args),
+    /// Show what happened
+    History(verbs::history::Args),
+    /// List instances
+    Ps(verbs::ps::Args),
+    /// Print what instances wrote
+    Logs(verbs::logs::Args),
+    /// Show everything about one instance
+    Inspect(verbs::inspect::Args),
+    /// Replace an instance by a new one
+    Stop(verbs::stop::Args),
+    /// Execute a command in an instance; the instance is tainted and replaced afterwards
+    Exec(verbs::exec::Args),
+    /// Run the control plane in the foreground
+    Serve(verbs::serve::Args),
+    /// Run the data plane in the foreground
+    Proxy(verbs::proxy::Args),
+    /// Print the completion script of a shell
+    Completion(verbs::completion::Args),
+    /// Write the manual pages into a folder
+    Man(verbs::man::Args),
+}

@@ -1,0 +1,41 @@
+//! The binary `kiln`: one file per verb, no logic. Each verb collects its arguments, calls one operation and
+//! prints what it returned.
+
+mod args;
+mod baking;
+mod context;
+mod control;
+mod error;
+mod files;
+mod following;
+mod home;
+mod internal;
+mod progress;
+mod release;
+mod rolling;
+mod stopping;
+mod ui;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::Cli;
+use crate::context::Context;
+
+fn main() -> ExitCode {
+    // The supervisor and the build sandbox must be single-threaded from the first instruction on.
+    if let Some(code) = internal::dispatch() {
+        return code;
+    }
+    let cli = Cli::parse();
+    let context = Context::new(&cli);
+    match verbs::run(cli.verb, &context) {
+        Ok(code) => code,
+        Err(failure) => {
+            context.ui.clear();
+            failure.report(context.ui.json())
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `kiln deploy`: bakes and rolls out new releases, and waits for their end.
+
+use std::process::ExitCode;
+
+use kiln_model::Name;
+
+use crate::args::SpecArgs;
+use crate::baking::BakeOptions;
+use crate::context::{Context, name};
+use crate::control::Control;
+use crate::error::Result;
+use crate::rolling;
+
+/// Arguments of `kiln deploy`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    spec: SpecArgs,
+    #[command(flatten)]
+    what: What,
+    /// Return as soon as the rollouts are on their way
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// What to deploy and how it is recorded; the same for `up` and `deploy`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct What {
+    /// Only this service (may be given several times)
+    #[arg(short, long = "service", value_name = "SERVICE", value_parser = name)]
+    pub(crate) services: Vec<Name>,
+    /// Environment to deploy to
+    #[arg(short, long, default_value = "dev", value_parser = name)]
+    pub(crate) environment: Name,
+    /// Why, for the record
+    #[arg(short = 'm', long)]
+    pub(crate) reason: Option<String>,
+    /// Deploy even what was quarantined after a rollback
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) bake: BakeOptions,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let prepared = rolling::prepare(context, &args.spec, &args.what)?;
+    let control = Control::ensure()?;
+    let answer = rolling::begin(&control, &args.what, prepared.contents)?;
+    if args.no_wait {
+        context.ui.result(&answer, || rolling::told(&answer));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let end = rolling::follow(context, &control, &args.what.environment, &answer);
+    rolling::finish(context, &control, &answer, end)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,66 @@
+//! `kiln plan`: what a deploy would do.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use kiln_control::api::{Outcome, PlanAnswer, PlanRequest, Planned};
+use owo_colors::OwoColorize;
+
+use super::deploy::What;
+use crate::args::SpecArgs;
+use crate::context::Context;
+use crate::control::Control;
+use crate::error::Result;
+use crate::rolling;
+
+/// Arguments of `kiln plan`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    spec: SpecArgs,
+    #[command(flatten)]
+    what: What,
+}
+
+pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
+    let prepared = rolling::prepare(context, &args.spec, &args.what)?;
+    let control = Control::ensure()?;
+    let request = PlanRequest { environment: args.what.environment.clone(), releases: prepared.contents };
+    let answer: PlanAnswer = control.call(|client| async move { client.plan(&request).await })?;
+    context.ui.result(&answer, || answer.services.iter().map(text).collect());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(planned: &Planned) -> String {
+    let mut out = String::new();
+    let current = planned.current.map_or_else(|| "nothing".into(), |release| format!("release {release}"));
+    let head = match &planned.outcome {
+        Outcome::Started => format!("{current} -> release {}", planned.release),
+        Outcome::Unchanged => format!("{current} stays: nothing to do"),
+        Outcome::Resized { from, to } => format!("{current} stays, {from} -> {to} instances"),
+        Outcome::Returning => format!("back to release {}", planned.release),
+    };
+    let _ = writeln!(out, "{}: {head}", planned.service.as_str().bold());
+    if let Some(release) = planned.replaces {
+        let _ = writeln!(out, "  replaces the rollout of release {release} that is under way");
+    }
+    if let Some(reason) = &planned.quarantined {
+        let _ = writeln!(out, "  {} this content is quarantined: {reason}", "refused:".red().bold());
+    }
+    for difference in &planned.differences {
+        let side =
+            |value: &Option<serde_json::Value>| value.as_ref().map_or("(none)".into(), ToString::to_string);
+        let _ = writeln!(
+            out,
+            "  {} {}: {} -> {}",
+            "~".yellow(),
+            difference.field,
+            side(&difference.from),
+            side(&difference.to)
+        );
+    }
+    for line in kiln_rollout::draw(&planned.stages).lines() {
+        let _ = writeln!(out, "  {line}");
+    }
+    out
+}

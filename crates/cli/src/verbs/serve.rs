@@ -1,0 +1,47 @@
+//! `kiln serve`: the control plane in the foreground.
+
+use std::process::ExitCode;
+
+use kiln_control::{ServeConfig, ServeError, serve};
+
+use crate::context::log_to_stderr;
+use crate::error::{Failure, Kind, Result};
+use crate::home::Home;
+
+/// Arguments of `kiln serve`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Take the place of the control plane that runs; instances and traffic go on meanwhile
+    #[arg(long)]
+    replace: bool,
+    /// Leave the terminal that started it, as `kiln up` does
+    #[arg(long, hide = true)]
+    detach: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    if args.detach {
+        // Fails only for the leader of a process group, which a child started for this never is.
+        let _ = rustix::process::setsid();
+    }
+    log_to_stderr();
+    let config = ServeConfig {
+        home: Home::find()?.path().to_owned(),
+        exe: crate::context::program()?,
+        replace: args.replace,
+    };
+    serve(&config).map_err(|error| failure(&error))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn failure(error: &ServeError) -> Failure {
+    let kind = match error {
+        ServeError::Running { .. } => Kind::Refused,
+        _ => Kind::Failed,
+    };
+    let failure = Failure::from_error(kind, error);
+    match error.hint() {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}

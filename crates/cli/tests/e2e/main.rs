@@ -1,0 +1,9 @@
+//! The real binary against real processes, sockets and kernels, as a person would use it.
+
+mod crashes;
+mod deploys;
+mod examples;
+mod images;
+mod mistakes;
+mod reproducible;
+mod support;

@@ -1,0 +1,258 @@
+//! Why the control plane refuses what it is asked, in words that say what to do next.
+
+use kiln_model::{InstanceId, Name, ReleaseNumber};
+use kiln_provider::ProviderError;
+use kiln_rollout::PlanError;
+
+use crate::api::{ErrorBody, ErrorKind};
+use crate::state::StateError;
+
+/// Why an operation was not carried out. Nothing of it was done then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ControlError {
+    /// The state cannot be read or written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The provider refused.
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    /// Nothing to deploy.
+    #[error("there is no service to deploy")]
+    Nothing,
+    /// The request cannot be read.
+    #[error("the request cannot be read: {0}")]
+    Request(String),
+    /// One service twice in one request.
+    #[error("service {0} is deployed twice in one request")]
+    Twice(Name),
+    /// A service of that name belongs to another project.
+    #[error("service {service} in environment {environment} is of project {project}, not of {wanted}")]
+    OtherProject {
+        /// Where.
+        environment: Name,
+        /// Which.
+        service: Name,
+        /// Project that has it.
+        project: Name,
+        /// Project that wants it.
+        wanted: Name,
+    },
+    /// A service depends on one that is not there.
+    #[error("service {service} depends on {dependency}, which is neither deployed nor comes before it")]
+    Dependency {
+        /// Which.
+        service: Name,
+        /// What is missing.
+        dependency: Name,
+    },
+    /// An `expose` block names a port that the image lacks.
+    #[error("service {service} exposes port {port:?}, but its image has {}", ports(.known))]
+    Port {
+        /// Which.
+        service: Name,
+        /// The port.
+        port: Name,
+        /// The image's ports.
+        known: Vec<Name>,
+    },
+    /// An `expose` block names an address that is none.
+    #[error("service {service} exposes port {port:?} on {address:?}, which is not an IP address")]
+    Address {
+        /// Which.
+        service: Name,
+        /// The port.
+        port: Name,
+        /// The text.
+        address: String,
+    },
+    /// A certificate's path depends on a folder that the control plane does not know.
+    #[error("service {service} names the certificate file {path:?} by a relative path")]
+    Certificate {
+        /// Which.
+        service: Name,
+        /// The path.
+        path: String,
+    },
+    /// A service listens on the port on which it is to find another.
+    #[error(
+        "service {service} listens on port {port} itself and calls {called} on port {port}; without root, both are on the loopback of the same instance"
+    )]
+    OwnPort {
+        /// Which.
+        service: Name,
+        /// The port.
+        port: u16,
+        /// The service that is called.
+        called: Name,
+    },
+    /// Two services claim the same socket or requests.
+    #[error("{}", .0.join("; "))]
+    Conflict(Vec<String>),
+    /// The strategy cannot be carried out.
+    #[error("the rollout of service {service} cannot be planned")]
+    Plan {
+        /// Which.
+        service: Name,
+        /// Why.
+        #[source]
+        source: PlanError,
+    },
+    /// The content was rolled back from.
+    #[error(
+        "service {service}: this content is in quarantine since release {release} was rolled back: {reason}"
+    )]
+    Quarantined {
+        /// Which.
+        service: Name,
+        /// Release that failed.
+        release: ReleaseNumber,
+        /// Why it failed.
+        reason: String,
+    },
+    /// No such service.
+    #[error("there is no service {service} in environment {environment}{}", services(.known))]
+    NoService {
+        /// Where.
+        environment: Name,
+        /// Which.
+        service: Name,
+        /// Services that are there.
+        known: Vec<Name>,
+    },
+    /// No such release.
+    #[error("service {service} in environment {environment} has no release {release}")]
+    NoRelease {
+        /// Where.
+        environment: Name,
+        /// Which service.
+        service: Name,
+        /// Which release.
+        release: ReleaseNumber,
+    },
+    /// Nothing to go back to.
+    #[error("service {service} in environment {environment} has no earlier release to go back to")]
+    NoEarlier {
+        /// Where.
+        environment: Name,
+        /// Which.
+        service: Name,
+    },
+    /// It serves already.
+    #[error("release {release} of service {service} serves already")]
+    Serves {
+        /// Which service.
+        service: Name,
+        /// Which release.
+        release: ReleaseNumber,
+    },
+    /// Nothing to abort.
+    #[error("no rollout of service {service} is under way in environment {environment}")]
+    NoRollout {
+        /// Where.
+        environment: Name,
+        /// Which.
+        service: Name,
+    },
+    /// No such instance.
+    #[error("there is no instance {0}")]
+    NoInstance(InstanceId),
+    /// Client and server differ.
+    #[error("the request speaks API {theirs}, this control plane speaks {ours}")]
+    Version {
+        /// The server's.
+        ours: u32,
+        /// The client's.
+        theirs: String,
+    },
+}
+
+fn ports(known: &[Name]) -> String {
+    if known.is_empty() { "no ports".into() } else { format!("only {}", list(known)) }
+}
+
+fn services(known: &[Name]) -> String {
+    if known.is_empty() { String::new() } else { format!("; there is {}", list(known)) }
+}
+
+fn list(names: &[Name]) -> String {
+    let names: Vec<&str> = names.iter().map(Name::as_str).collect();
+    names.join(", ")
+}
+
+impl ControlError {
+    /// The family it belongs to.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::State(_) => ErrorKind::State,
+            Self::Provider(ProviderError::NoInstance(_)) | Self::NoInstance(_) => ErrorKind::NotFound,
+            Self::Provider(ProviderError::Unsupported { .. }) => ErrorKind::Invalid,
+            Self::Provider(_) => ErrorKind::Unavailable,
+            Self::Nothing
+            | Self::Request(_)
+            | Self::Twice(_)
+            | Self::Dependency { .. }
+            | Self::Port { .. }
+            | Self::Address { .. }
+            | Self::Certificate { .. }
+            | Self::Plan { .. } => ErrorKind::Invalid,
+            Self::OtherProject { .. } | Self::OwnPort { .. } | Self::Conflict(_) | Self::Serves { .. } => {
+                ErrorKind::Conflict
+            }
+            Self::Quarantined { .. } => ErrorKind::Quarantined,
+            Self::NoService { .. }
+            | Self::NoRelease { .. }
+            | Self::NoEarlier { .. }
+            | Self::NoRollout { .. } => ErrorKind::NotFound,
+            Self::Version { .. } => ErrorKind::VersionMismatch,
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::State(error) => return Some(error.hint()),
+            Self::Provider(ProviderError::NoInstance(_)) | Self::NoInstance(_) => {
+                "`kiln ps` lists the instances".into()
+            }
+            Self::Provider(_) | Self::Request(_) => return None,
+            Self::Nothing => "add a service block to the spec".into(),
+            Self::Twice(_) => "name each service once".into(),
+            Self::OtherProject { project, .. } => format!(
+                "rename one of the two, use another environment, or stop the other with `kiln down` in project {project}"
+            ),
+            Self::Dependency { dependency, .. } => format!("deploy {dependency} first, or together with it"),
+            Self::Port { .. } => "name one of the image's ports, or add a port block to the image".into(),
+            Self::Address { .. } => "write an address such as \"127.0.0.1\" or \"0.0.0.0\"".into(),
+            Self::Certificate { .. } => "give the absolute path".into(),
+            Self::OwnPort { .. } => "give one of them another port, or run kiln as root".into(),
+            Self::Conflict(_) => "give one of them another `listen`, `host` or `path`".into(),
+            Self::Plan { .. } => "change the service's rollout block".into(),
+            Self::Quarantined { .. } => {
+                "change what is deployed, or deploy it all the same with `kiln deploy --force`".into()
+            }
+            Self::NoService { .. } => "`kiln status` lists the services".into(),
+            Self::NoRelease { service, .. } | Self::NoEarlier { service, .. } => {
+                format!("`kiln history {service}` lists the releases")
+            }
+            Self::Serves { .. } => "nothing is to be done".into(),
+            Self::NoRollout { .. } => "`kiln status` shows what is under way".into(),
+            Self::Version { .. } => {
+                "restart the control plane with `kiln serve --replace`; instances and traffic go on meanwhile"
+                    .into()
+            }
+        };
+        Some(hint)
+    }
+
+    /// As it goes over the wire.
+    pub fn body(&self) -> ErrorBody {
+        let mut causes = Vec::new();
+        let mut cause = std::error::Error::source(self);
+        while let Some(source) = cause {
+            causes.push(source.to_string());
+            cause = source.source();
+        }
+        ErrorBody { kind: self.kind(), message: self.to_string(), causes, hint: self.hint() }
+    }
+}

@@ -1,0 +1,121 @@
+//! Beginning rollouts that wait: when what comes before them has succeeded.
+
+use kiln_model::{RolloutSpec, Span, Strategy};
+use rusqlite::Connection;
+
+use super::world::{World, tell};
+use crate::event::{Purpose, What};
+use crate::state::{Entry, RolloutState, StateError, rollouts};
+
+/// What a waiting rollout's predecessors say.
+enum Turn {
+    Wait,
+    Begin,
+    Never(String),
+}
+
+impl World {
+    /// Begins every waiting rollout whose turn it is, and gives up those whose turn will never come.
+    pub(super) fn begin(&mut self, db: &Connection, now_ms: i64) -> Result<(), StateError> {
+        for index in 0..self.rollouts.len() {
+            if self.rollouts[index].status != RolloutState::Waiting {
+                continue;
+            }
+            let mut entry = self.rollouts[index].clone();
+            match self.turn(db, &entry)? {
+                Turn::Wait => continue,
+                Turn::Never(reason) => cancel(db, &mut entry, reason, now_ms)?,
+                Turn::Begin => self.start(db, &mut entry, now_ms)?,
+            }
+            self.rollouts[index] = entry;
+        }
+        Ok(())
+    }
+
+    fn turn(&self, db: &Connection, entry: &Entry) -> Result<Turn, StateError> {
+        let same = |other: &&Entry| {
+            other.fleet.environment == entry.fleet.environment && other.fleet.service == entry.fleet.service
+        };
+        let active = |it: &&Entry| matches!(it.status, RolloutState::Running | RolloutState::Failed);
+        if self.rollouts.iter().filter(same).any(|it| active(&it)) {
+            return Ok(Turn::Wait);
+        }
+        let mut turn = Turn::Begin;
+        for id in &entry.after {
+            let Some(before) = rollouts::get(db, *id)? else { continue };
+            match before.status {
+                RolloutState::Succeeded => {}
+                RolloutState::Waiting | RolloutState::Running => turn = Turn::Wait,
+                RolloutState::Failed | RolloutState::RolledBack | RolloutState::Cancelled => {
+                    let (service, release) = (&before.fleet.service, before.fleet.release);
+                    return Ok(Turn::Never(format!(
+                        "{service}, which it depends on, did not come to release {release}"
+                    )));
+                }
+            }
+        }
+        Ok(turn)
+    }
+
+    fn start(&mut self, db: &Connection, entry: &mut Entry, now_ms: i64) -> Result<(), StateError> {
+        let Some(stored) = self.releases.get(&entry.fleet).cloned() else {
+            return cancel(db, entry, format!("release {} is not on record", entry.fleet.release), now_ms);
+        };
+        let pointer = self.pointer(&entry.fleet.environment, &entry.fleet.service);
+        let old = pointer.and_then(|it| it.current.map(|release| it.fleet(release)));
+        if old.as_ref() == Some(&entry.fleet) {
+            return cancel(db, entry, format!("release {} serves already", entry.fleet.release), now_ms);
+        }
+        let old_size = old.as_ref().map_or(0, |old| self.size(old));
+        let spec = spec(&stored.release.content.service.rollout, entry.purpose);
+        let fleet = entry.fleet.clone();
+        match kiln_rollout::start(fleet, old.clone(), stored.replicas, old_size, spec, now_ms) {
+            Err(error) => cancel(db, entry, error.to_string(), now_ms),
+            Ok(engine) => {
+                let what = What::Started {
+                    purpose: entry.purpose,
+                    old: old.as_ref().map(|old| old.release),
+                    replicas: engine.replicas,
+                    stages: engine.stages.clone(),
+                };
+                entry.old = old.map(|old| old.release);
+                entry.status = RolloutState::Running;
+                entry.engine = Some(engine);
+                rollouts::update(db, entry)?;
+                tell(db, entry, now_ms, &what)
+            }
+        }
+    }
+}
+
+/// Gives up a rollout that has not begun.
+pub(crate) fn cancel(
+    db: &Connection,
+    entry: &mut Entry,
+    reason: String,
+    now_ms: i64,
+) -> Result<(), StateError> {
+    entry.status = RolloutState::Cancelled;
+    entry.reason = Some(reason.clone());
+    entry.ended_ms = Some(now_ms);
+    rollouts::update(db, entry)?;
+    tell(db, entry, now_ms, &What::Cancelled { reason })
+}
+
+/// The rules of a rollout. A rollback goes straight: no hold, no steps, no batches; only where two releases may not
+/// run at once does it keep to that.
+fn spec(own: &RolloutSpec, purpose: Purpose) -> RolloutSpec {
+    let strategy = match (purpose, &own.strategy) {
+        (Purpose::Deploy, strategy) => strategy.clone(),
+        (Purpose::Rollback, Strategy::Recreate) => Strategy::Recreate,
+        (
+            Purpose::Rollback,
+            Strategy::Rolling { .. } | Strategy::BlueGreen { .. } | Strategy::Canary { .. },
+        ) => Strategy::BlueGreen { hold: Span::from_secs(0) },
+    };
+    let min_healthy = match purpose {
+        Purpose::Deploy => own.min_healthy,
+        Purpose::Rollback => Span::from_secs(0),
+    };
+    RolloutSpec { strategy, min_healthy, ..own.clone() }
+}

@@ -1,0 +1,24 @@
+//! The words of Kiln as types: everything that several rooms talk about, as plain data.
+//!
+//! This crate does no IO, reads no clock and takes no random numbers. Types that cross a process or disk border
+//! derive `serde`; those a person meets derive a JSON schema too.
+
+mod digest;
+mod name;
+mod quantity;
+mod recipe;
+mod release;
+mod service;
+
+pub use digest::{Digest, DigestError};
+pub use name::{FleetId, InstanceId, Name, NameError, ReleaseNumber};
+pub use quantity::{Bytes, QuantityError, Span};
+pub use recipe::{
+    Base, Command, CopyStep, DebianBase, Health, ImageConfig, OciBase, Port, Probe, Protocol, Recipe,
+    RunStep, Scripts, Step, Stop, VolumeDecl,
+};
+pub use release::{Release, ReleaseContent};
+pub use service::{
+    Amount, Check, CheckProbe, Environment, Expose, Limits, Project, RolloutSpec, Service, Strategy, Tls,
+    TrafficSpec, UpgradedDrain, VolumeMount,
+};

@@ -1,0 +1,256 @@
+//! Services, rollouts, checks and environments: the part of the spec that says where an image runs and how a
+//! change gets there.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Bytes, Command, Name, Recipe, Span};
+
+/// The evaluated spec: all that `kiln.hcl` and its sister files say.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Project {
+    /// `project = "shop"`; the folder's name, made fit, when the spec names none.
+    pub name: Name,
+    /// Image blocks.
+    pub images: BTreeMap<Name, Recipe>,
+    /// Check blocks, in the order of the spec.
+    pub checks: Vec<Check>,
+    /// Service blocks.
+    pub services: BTreeMap<Name, Service>,
+    /// Environment blocks; at least `dev`.
+    pub environments: BTreeMap<Name, Environment>,
+}
+
+/// `service "web" { … }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Service {
+    /// The label of the block.
+    pub name: Name,
+    /// The image block it runs.
+    pub image: Name,
+    /// Instances wanted. Default 1.
+    pub replicas: u32,
+    /// Environment over the image's own.
+    pub env: BTreeMap<String, String>,
+    /// Arguments instead of the image's `cmd`.
+    pub args: Option<Vec<String>>,
+    /// What is reachable from outside.
+    pub expose: Vec<Expose>,
+    /// Volumes of the image that keep their data here. A declared volume of the image that stands in no
+    /// `volume` block of the service is an empty folder that dies with the instance.
+    pub volumes: BTreeMap<Name, VolumeMount>,
+    /// Services that are deployed before this one and that its instances may call by name.
+    pub depends_on: Vec<Name>,
+    /// Limits of one instance.
+    pub limits: Limits,
+    /// How a new release replaces the old.
+    pub rollout: RolloutSpec,
+    /// How requests are treated on their way.
+    pub traffic: TrafficSpec,
+    /// Instances older than this are replaced (kept by the drift and expiry work; parsed and shown today).
+    pub max_lifetime: Option<Span>,
+}
+
+/// `expose "http" { host = "web.example.com" }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Expose {
+    /// Named port of the image.
+    pub port: Name,
+    /// Port on this machine's side of the proxy; `None`: 8080 for HTTP, 8443 with TLS, the port's own number for TCP.
+    pub listen: Option<u16>,
+    /// Address the proxy listens on. Default 127.0.0.1.
+    pub address: Option<String>,
+    /// Host header to serve: exact, or `*.example.com`; `None` is any.
+    pub host: Option<String>,
+    /// Path prefix on segment borders. Default `/`.
+    pub path: String,
+    /// Certificate and key files, relative to the spec.
+    pub tls: Option<Tls>,
+}
+
+/// `tls { certificate = "web.pem" key = "web.key" }`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub struct Tls {
+    /// PEM file with the chain, leaf first.
+    pub certificate: String,
+    /// PEM file with the private key.
+    pub key: String,
+}
+
+/// `volume "data" { shared = true }` in a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct VolumeMount {
+    /// Absolute host folder instead of one that Kiln keeps.
+    pub host_path: Option<String>,
+    /// Whether instances may only read.
+    pub read_only: bool,
+}
+
+/// `limits { memory = "256MiB" cpu = 0.5 pids = 256 }`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Limits {
+    /// Memory and swap together; `None` is no limit.
+    pub memory: Option<Bytes>,
+    /// Processors, such as 0.5; `None` is no limit.
+    pub cpu: Option<f64>,
+    /// Processes and threads; `None` is 4096.
+    pub pids: Option<u32>,
+}
+
+/// How a new release replaces the old: `rollout "blue-green" { … }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RolloutSpec {
+    /// Which list of stages.
+    pub strategy: Strategy,
+    /// An instance must have been healthy without a break for so long to count. Default 0s.
+    pub min_healthy: Span,
+    /// One instance may take so long to become healthy. Default 2m.
+    pub healthy_deadline: Span,
+    /// The rollout may stand still for so long; restarts with progress. Default 10m.
+    pub progress_deadline: Span,
+    /// Requests of the old fleet may take so long to finish once it has no weight. Default 30s.
+    pub drain_deadline: Span,
+    /// Whether failure or deadline brings the last stable release back. Default true.
+    pub auto_rollback: bool,
+}
+
+/// The list of stages.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Strategy {
+    /// Old to 0, then new to N.
+    Recreate,
+    /// Batches within `max_surge` (rounds up) and `max_unavailable` (rounds down).
+    Rolling {
+        /// Default 25 %.
+        max_surge: Amount,
+        /// Default 0.
+        max_unavailable: Amount,
+        /// Rest between batches. Default 0s.
+        pause: Span,
+    },
+    /// New at full size and weight 0, verified, all the weight at once, hold, old to 0.
+    BlueGreen {
+        /// How long the old fleet stays at full size after the shift. Default 0s.
+        hold: Span,
+    },
+    /// New at a part of the weight, growing by steps.
+    Canary {
+        /// Weights in percent, ascending; 100 is added at the end when it is missing.
+        steps: Vec<u8>,
+        /// Rest on each step.
+        hold: Span,
+    },
+}
+
+/// `2` or `"25%"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Amount {
+    /// So many instances.
+    Count(u32),
+    /// A share of the wanted instances, 0 to 100.
+    Percent(u32),
+}
+
+/// How requests are treated on their way: `traffic { … }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrafficSpec {
+    /// Time to the response's head. Default 60s; 0s is no limit.
+    pub request_timeout: Span,
+    /// A connection without any byte in either direction for so long is closed. Default 5m; 0s is no limit.
+    pub idle_timeout: Span,
+    /// How upgraded connections (WebSocket) of a draining fleet end. Default: at the drain deadline.
+    pub upgraded: UpgradedDrain,
+    /// Header whose presence with the value of the fleet's release number or `next` reaches a fleet at weight 0.
+    /// Default `kiln-preview`.
+    pub preview_header: String,
+    /// Host name that reaches the newest fleet at weight 0.
+    pub preview_host: Option<String>,
+}
+
+/// How upgraded connections of a draining fleet end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpgradedDrain {
+    /// They may go on until the drain deadline.
+    #[default]
+    Wait,
+    /// They are closed as soon as the fleet has no weight.
+    Close,
+}
+
+/// `check "home page" { image = image.web http { … } }`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Check {
+    /// The label of the block, any text.
+    pub name: String,
+    /// The image block it judges.
+    pub image: Name,
+    /// What is done and expected.
+    pub probe: CheckProbe,
+}
+
+/// What a check does and expects.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum CheckProbe {
+    /// An HTTP request to an instance.
+    Http {
+        /// Path of the GET request.
+        get: String,
+        /// Named port; `None` is the first one.
+        port: Option<Name>,
+        /// Expected status. Default 200.
+        status: u16,
+        /// Text that the body must contain.
+        contains: Option<String>,
+    },
+    /// A command in an instance.
+    Command {
+        /// What to execute.
+        command: Command,
+        /// Expected exit status. Default 0.
+        exit: i32,
+        /// Text that standard output must contain.
+        contains: Option<String>,
+    },
+}
+
+/// `environment "prod" { protected = true }`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Environment {
+    /// Deploys need evidence and approval.
+    pub protected: bool,
+    /// Evidence that must be there.
+    pub requires: Vec<String>,
+}
+
+macro_rules! default_fields {
+    ($type:ident { $($field:ident : $value:expr),* $(,)? }) => {
+        impl Default for $type {
+            fn default() -> Self {
+                Self { $($field: $value),* }
+            }
+        }
+    };
+}
+
+default_fields!(RolloutSpec {
+    strategy: Strategy::BlueGreen { hold: Span::from_secs(0) },
+    min_healthy: Span::from_secs(0),
+    healthy_deadline: Span::from_secs(120),
+    progress_deadline: Span::from_secs(600),
+    drain_deadline: Span::from_secs(30),
+    auto_rollback: true,
+});
+
+default_fields!(TrafficSpec {
+    request_timeout: Span::from_secs(60),
+    idle_timeout: Span::from_secs(300),
+    upgraded: UpgradedDrain::Wait,
+    preview_header: "kiln-preview".into(),
+    preview_host: None,
+});

@@ -1,0 +1,21 @@
+//! The data plane over real sockets: a proxy on threads of this process (or in a process of its own, where its death
+//! matters), instances and clients made of hyper or of plain bytes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so")]
+
+mod support;
+
+mod connections;
+mod http1;
+mod http2;
+mod limits;
+mod metrics;
+mod process;
+mod retry;
+mod routing;
+mod smuggling;
+mod supervisor;
+mod swap;
+mod tcp;
+mod tls;
+mod websocket;

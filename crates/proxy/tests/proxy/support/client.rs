@@ -1,0 +1,84 @@
+//! Clients: plain bytes where bytes matter, hyper where they do not.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: String,
+}
+
+/// A kept HTTP/1 connection.
+pub(crate) struct Kept(SendRequest<Full<Bytes>>);
+
+impl Kept {
+    pub(crate) async fn open(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        Self(sender)
+    }
+
+    pub(crate) async fn send(&mut self, request: Request<Full<Bytes>>) -> hyper::Result<Answer> {
+        self.0.ready().await?;
+        whole(self.0.send_request(request).await?).await
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) -> hyper::Result<Answer> {
+        self.send(request("GET", path, "")).await
+    }
+}
+
+/// Reads an answer to its end.
+pub(crate) async fn whole(response: Response<hyper::body::Incoming>) -> hyper::Result<Answer> {
+    let (head, body) = response.into_parts();
+    let body = body.collect().await?.to_bytes();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    Ok(Answer { status: head.status, headers: head.headers, body })
+}
+
+/// A request to `web.test`.
+pub(crate) fn request(method: &str, path: &str, body: &'static str) -> Request<Full<Bytes>> {
+    let builder = Request::builder().method(method).uri(path).header("host", "web.test");
+    builder.body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap()
+}
+
+/// One request on a connection of its own.
+pub(crate) async fn fetch(addr: SocketAddr, request: Request<Full<Bytes>>) -> Answer {
+    Kept::open(addr).await.send(request).await.unwrap()
+}
+
+pub(crate) async fn get(addr: SocketAddr, path: &str) -> Answer {
+    fetch(addr, request("GET", path, "")).await
+}
+
+/// Says bytes and reads until the other side ends, or says nothing more for a second.
+pub(crate) async fn raw(addr: SocketAddr, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(addr).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    rest(&mut stream).await
+}
+
+/// Reads until the other side ends, or says nothing more for a second.
+pub(crate) async fn rest(stream: &mut TcpStream) -> String {
+    let mut all = Vec::new();
+    let mut some = [0; 4_096];
+    while let Ok(Ok(length @ 1..)) =
+        tokio::time::timeout(Duration::from_secs(1), stream.read(&mut some)).await
+    {
+        all.extend_from_slice(&some[..length]);
+    }
+    String::from_utf8_lossy(&all).into_owned()
+}

@@ -1,0 +1,70 @@
+//! A small drawing of sizes and weights over the stages, for people.
+
+use std::fmt::Write;
+
+use kiln_model::Span;
+
+use crate::{Gate, Stage};
+
+/// Cells of the bar of weights: 5 % each.
+const CELLS: usize = 20;
+
+/// Most instances that are drawn one by one.
+const DOTS: u32 = 12;
+
+/// Draws a list of stages: one line each, with the instances of the new (●) and the old (○) fleet at its end, the
+/// share of the traffic (█ new, ░ old) and what is waited for. Ends with a newline.
+pub fn draw(stages: &[Stage]) -> String {
+    let width = |size: fn(&Stage) -> u32| {
+        stages.iter().map(|s| fleet(size(s), '●').chars().count()).max().unwrap_or(0)
+    };
+    let (new, old) = (width(|s| s.new).max(3), width(|s| s.old).max(3));
+    let mut text = format!(
+        "stage  {:<new$}  {:<old$}  {:<CELLS$}  {:>5}  then wait until\n",
+        "new", "old", "traffic", "new"
+    );
+    for (index, stage) in stages.iter().enumerate() {
+        let (n, o) = (fleet(stage.new, '●'), fleet(stage.old, '○'));
+        let share = format!("{} %", stage.weight);
+        let line = format!(
+            "{:>5}  {n:<new$}  {o:<old$}  {}  {share:>5}  {}",
+            index + 1,
+            bar(stage),
+            gates(&stage.gates)
+        );
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+fn fleet(size: u32, dot: char) -> String {
+    match size {
+        0 => "-".into(),
+        1..=DOTS => std::iter::repeat_n(dot, size as usize).collect(),
+        _ => format!("{dot}×{size}"),
+    }
+}
+
+fn bar(stage: &Stage) -> String {
+    if stage.weight == 0 && stage.old == 0 {
+        return "·".repeat(CELLS);
+    }
+    // A share above 0 shows at least one cell, and one below 100 never fills the bar.
+    let weight = usize::from(stage.weight.min(100));
+    let filled = if weight == 100 { CELLS } else { weight.div_ceil(5).min(CELLS - 1) };
+    "█".repeat(filled) + &"░".repeat(CELLS - filled)
+}
+
+fn gates(gates: &[Gate]) -> String {
+    gates.iter().map(gate).collect::<Vec<_>>().join(", ")
+}
+
+fn gate(gate: &Gate) -> String {
+    match gate {
+        Gate::Healthy => "healthy".into(),
+        Gate::Verified => "verified".into(),
+        Gate::Acknowledged => "acknowledged".into(),
+        Gate::Held { millis } => format!("held {}", Span::from_millis(*millis)),
+        Gate::Drained => "old drained".into(),
+    }
+}

@@ -1,0 +1,200 @@
+//! The words of the engine as plain data. All times are milliseconds since the Unix epoch and are passed in.
+
+use std::collections::BTreeMap;
+
+use kiln_model::{FleetId, RolloutSpec};
+use serde::{Deserialize, Serialize};
+
+/// One step of a rollout: what must be so before the next stage begins.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stage {
+    /// Size of the new fleet.
+    pub new: u32,
+    /// Size of the old fleet once the stage is done.
+    pub old: u32,
+    /// Percent of the traffic that the new fleet takes; the old one has the rest.
+    pub weight: u8,
+    /// What must hold, in this order, before the next stage.
+    pub gates: Vec<Gate>,
+}
+
+/// What must hold before the next stage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Gate {
+    /// `new` instances have been ready for `min_healthy`.
+    Healthy,
+    /// The checks of the image passed against the new fleet.
+    Verified,
+    /// The data plane confirmed the weights.
+    Acknowledged,
+    /// So many milliseconds have passed with the gates before still holding.
+    Held {
+        /// Length.
+        millis: u64,
+    },
+    /// The surplus of the old fleet was seen to finish its last request (or the drain deadline passed) and is gone.
+    Drained,
+}
+
+/// A rollout under way or ended: the whole memory of the engine.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The fleet that is to serve.
+    pub new: FleetId,
+    /// The fleet that serves now and is the way back; `None` on a first deploy.
+    pub old: Option<FleetId>,
+    /// Instances wanted of the new fleet.
+    pub replicas: u32,
+    /// Size of the old fleet when the rollout began.
+    pub old_size: u32,
+    /// The rules.
+    pub spec: RolloutSpec,
+    /// What is done, in order.
+    pub stages: Vec<Stage>,
+    /// Where it stands.
+    pub state: State,
+    /// When it began.
+    pub started_ms: i64,
+    /// When it last got on.
+    pub progress_ms: i64,
+    /// What it must remember beside its state.
+    #[serde(default)]
+    pub memory: Memory,
+}
+
+/// What a rollout must remember beside its state, so that a decision never depends on what was observed earlier.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The furthest stage and gate that were reached: only what goes beyond them is progress.
+    pub furthest: (usize, usize),
+    /// Most instances seen ready at once since then, of the fleet that is waited for.
+    pub ready: u32,
+    /// What was last wished; a rollout that failed keeps it.
+    pub wish: Wish,
+    /// On the way back: the data plane has confirmed that the old fleet has all the traffic.
+    pub shifted_back: bool,
+}
+
+/// Sizes and weights at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wish {
+    /// Size of the new fleet.
+    pub new: u32,
+    /// Size of the old fleet.
+    pub old: u32,
+    /// Percent by fleet, none of them 0; sums to 100, or is empty for "nothing serves".
+    pub weights: BTreeMap<FleetId, u8>,
+}
+
+/// Where a rollout stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum State {
+    /// In a stage.
+    Running {
+        /// Index into the stages.
+        stage: usize,
+        /// Index into the stage's gates: those before it hold.
+        gate: usize,
+        /// When this gate began to be waited for.
+        since_ms: i64,
+    },
+    /// On the way back to the old fleet: it is at full size and weight first, then the new one drains and goes.
+    RollingBack {
+        /// Why.
+        reason: String,
+        /// When the way back began.
+        since_ms: i64,
+    },
+    /// The new fleet serves alone.
+    Succeeded {
+        /// When.
+        at_ms: i64,
+    },
+    /// The old fleet serves alone again (or, without an old one, nothing does).
+    RolledBack {
+        /// Why.
+        reason: String,
+        /// When.
+        at_ms: i64,
+    },
+    /// It failed and `auto_rollback` is off: both fleets stay as they are until a person decides.
+    Failed {
+        /// Why.
+        reason: String,
+        /// When.
+        at_ms: i64,
+    },
+}
+
+/// What the engine sees.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Fleets by identity; one that is missing has no instance.
+    pub fleets: BTreeMap<FleetId, FleetView>,
+    /// Weights that the data plane has acknowledged; fleets that are missing have 0.
+    pub acked_weights: BTreeMap<FleetId, u8>,
+    /// The outcome of the checks against the new fleet, once there is one.
+    pub checks: Option<Result<(), String>>,
+    /// The data plane has not said anything yet, as just after a restart of whoever observes: who is ready and which
+    /// weights are in force is unknown, not nothing. Only clocks and failed starts are judged on such a view.
+    #[serde(default)]
+    pub unsure: bool,
+}
+
+/// One fleet as the engine sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetView {
+    /// For each ready instance that the data plane knows as ready, since when it has been ready.
+    pub ready_since_ms: Vec<i64>,
+    /// For each instance that has not been ready yet, when it was started.
+    pub starting_since_ms: Vec<i64>,
+    /// Ready instances that the data plane does not know as ready yet: neither ready here nor starting.
+    #[serde(default)]
+    pub unannounced: u32,
+    /// Instances that were ready and fail now.
+    pub unready: u32,
+    /// Instances that are draining or stopping.
+    pub leaving: u32,
+    /// Starts in a row that ended without the instance being ready.
+    pub failed_starts: u32,
+    /// Requests and upgraded connections under way on the whole fleet.
+    pub in_flight: u64,
+    /// What the last failure said, with the last lines of its log.
+    pub last_failure: Option<String>,
+}
+
+/// What the engine wants. Every action is an idempotent "ensure" and carries the whole wish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Action {
+    /// The fleet has this size.
+    Size {
+        /// Which.
+        fleet: FleetId,
+        /// Instances.
+        size: u32,
+    },
+    /// The service's traffic is shared like this; fleets not named have 0.
+    Weights {
+        /// Percent by fleet; sums to 100, or is empty for "nothing serves".
+        weights: BTreeMap<FleetId, u8>,
+    },
+    /// The image's checks run against the fleet.
+    Verify {
+        /// Which.
+        fleet: FleetId,
+    },
+}
+
+/// One decision.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The rollout afterwards.
+    pub rollout: Rollout,
+    /// What is to be ensured: the whole wish at this moment, also what was already asked for.
+    pub actions: Vec<Action>,
+    /// When to decide again at the latest even if nothing is observed to change.
+    pub wake_ms: Option<i64>,
+}

@@ -1,0 +1,168 @@
+//! `service` and what stands in it.
+
+use super::{Attribute, Block, Count, Kind, Label, attribute, block, only, required};
+
+pub(super) static SERVICE: Block = block(
+    "service",
+    Label::Name,
+    Count::Unique,
+    "Identical instances of an image behind the proxy. Other services reach it at `http://name:port/`.",
+    &[
+        required("image", Kind::Image, "The image it runs."),
+        attribute("replicas", Kind::Count(0, 1000), "How many instances. Default 1."),
+        attribute("env", Kind::EnvMap, "Environment over the image's own."),
+        attribute("args", Kind::Texts, "Arguments instead of the image's `cmd`."),
+        attribute("depends_on", Kind::Services, "Services that are deployed before this one."),
+        Attribute {
+            without_effect: true,
+            ..attribute("max_lifetime", Kind::Duration, "Instances older than this are replaced.")
+        },
+    ],
+    &[&EXPOSE, &VOLUME, &LIMITS, &ROLLOUT, &TRAFFIC, &SECRET],
+);
+
+static EXPOSE: Block = block(
+    "expose",
+    Label::Name,
+    Count::Any,
+    "Makes a port of the image reachable through the proxy. The label is the port's name.",
+    &[
+        attribute(
+            "listen",
+            Kind::Count(1, 65535),
+            "The proxy's port. Default 8080, with `tls` 8443, for a TCP port its own number.",
+        ),
+        attribute("address", Kind::Address, "The address the proxy listens on. Default 127.0.0.1."),
+        attribute("host", Kind::HostName, "The host name to serve, also `*.example.com`. Default: any."),
+        attribute("path", Kind::HttpPath, "The path to serve, with all below it. Default /."),
+    ],
+    &[&TLS],
+);
+
+static TLS: Block = block(
+    "tls",
+    Label::None,
+    Count::Once,
+    "Serves HTTPS.",
+    &[
+        required("certificate", Kind::LocalFile, "PEM file with the certificate chain, leaf first."),
+        required("key", Kind::LocalFile, "PEM file with the private key."),
+    ],
+    &[],
+);
+
+static VOLUME: Block = block(
+    "volume",
+    Label::Name,
+    Count::Unique,
+    "Keeps a volume of the image. Without it the volume is empty at every start.",
+    &[
+        attribute("host_path", Kind::AbsolutePath, "A folder of the host instead of one that Kiln keeps."),
+        attribute("read_only", Kind::Bool, "Whether instances may only read it. Default false."),
+    ],
+    &[],
+);
+
+static LIMITS: Block = block(
+    "limits",
+    Label::None,
+    Count::Once,
+    "What one instance may use.",
+    &[
+        attribute("memory", Kind::Size, "Memory and swap together. Default: no limit."),
+        attribute("cpu", Kind::Cpu, "Processors, such as 0.5. Default: no limit."),
+        attribute("pids", Kind::Count(1, 4_194_304), "Processes and threads. Default 4096."),
+    ],
+    &[],
+);
+
+const STRATEGIES: &[&str] = &["recreate", "rolling", "blue-green", "canary"];
+
+static ROLLOUT: Block = block(
+    "rollout",
+    Label::Choice(STRATEGIES),
+    Count::Once,
+    "How a new release replaces the old one. Default \"blue-green\".",
+    &[
+        only(&["rolling"], "max_surge", Kind::Amount, "Instances over the wanted number. Default \"25%\"."),
+        only(&["rolling"], "max_unavailable", Kind::Amount, "Instances under it. Default 0."),
+        only(&["rolling"], "pause", Kind::Duration, "Rest between two batches. Default 0s."),
+        only(&["canary"], "steps", Kind::Percents, "Weights in percent. Default [5, 25, 75, 100]."),
+        only(
+            &["blue-green", "canary"],
+            "hold",
+            Kind::Duration,
+            "How long the old release stays, or each step lasts. Default 0s.",
+        ),
+        attribute(
+            "min_healthy",
+            Kind::Duration,
+            "How long an instance must be healthy to count. Default 0s.",
+        ),
+        attribute("healthy_deadline", Kind::Duration, "How long one may take to be healthy. Default 2m."),
+        attribute("progress_deadline", Kind::Duration, "How long the rollout may stand still. Default 10m."),
+        attribute("drain_deadline", Kind::Duration, "How long old requests may take to finish. Default 30s."),
+        attribute("auto_rollback", Kind::Bool, "Whether failure brings the last release back. Default true."),
+    ],
+    &[&ANALYSE],
+);
+
+static ANALYSE: Block = Block {
+    only: &["canary"],
+    without_effect: true,
+    ..block(
+        "analyse",
+        Label::None,
+        Count::Once,
+        "What the new release must achieve on each step.",
+        &[
+            attribute("max_error_rate", Kind::Percent, "Largest share of failed requests."),
+            attribute("max_p99", Kind::Duration, "Largest 99th percentile of the response time."),
+            attribute("against", Kind::Choice(&["baseline", "absolute"]), "What it is compared with."),
+        ],
+        &[],
+    )
+};
+
+static TRAFFIC: Block = block(
+    "traffic",
+    Label::None,
+    Count::Once,
+    "How requests are treated on their way.",
+    &[
+        attribute(
+            "request_timeout",
+            Kind::Duration,
+            "Time to the head of the response. Default 60s; 0s is no limit.",
+        ),
+        attribute(
+            "idle_timeout",
+            Kind::Duration,
+            "Time a connection may be silent. Default 5m; 0s is no limit.",
+        ),
+        attribute(
+            "upgraded",
+            Kind::Choice(&["wait", "close"]),
+            "Whether WebSockets of the old release may go on until the drain deadline. Default \"wait\".",
+        ),
+        attribute(
+            "preview_header",
+            Kind::Text,
+            "The header that reaches a release without traffic. Default kiln-preview.",
+        ),
+        attribute("preview_host", Kind::HostName, "The host name that does."),
+    ],
+    &[],
+);
+
+static SECRET: Block = Block {
+    without_effect: true,
+    ..block(
+        "secret",
+        Label::Text(" \"DATABASE_URL\""),
+        Count::Unique,
+        "A secret as environment variable, resolved at launch.",
+        &[required("from", Kind::Text, "Where it is, such as \"vault://kv/web#url\".")],
+        &[],
+    )
+};

@@ -1,0 +1,12 @@
+//! Specs as people write them: what is read from good ones, and what is told about bad ones.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod errors;
+mod evaluation;
+mod formatting;
+mod good;
+mod language;
+mod robustness;
+mod scaffold;
+mod support;

@@ -1,0 +1,122 @@
+//! Freeing space: what no tag, no caller and no recent work needs is removed, trees first, bytes last.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use kiln_model::Digest;
+use serde::Serialize;
+
+use crate::error::at;
+use crate::oci::Manifest;
+use crate::{Store, StoreError};
+
+/// What a collection removed, or would remove.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Collected {
+    /// Images that were listed without a tag.
+    pub images: Vec<Digest>,
+    /// Extracted trees.
+    pub trees: usize,
+    /// Blobs.
+    pub blobs: usize,
+    /// Bytes of the blobs.
+    pub bytes: u64,
+}
+
+impl Store {
+    /// Removes images without a tag that are not among `keep` (what runs, what a rollback may need), their
+    /// trees, and the blobs that only they had. Blobs and trees younger than `grace` stay: a bake that is under
+    /// way has not named its own yet, and a layer made lately is likely to be used again. With `dry_run`
+    /// nothing is removed.
+    pub fn collect(
+        &self,
+        keep: &HashSet<Digest>,
+        grace: Duration,
+        dry_run: bool,
+    ) -> Result<Collected, StoreError> {
+        let entries = self.list()?;
+        let gone = entries.iter().filter(|entry| entry.tag().is_none() && !keep.contains(&entry.digest));
+        let images: Vec<Digest> = gone.map(|entry| entry.digest).collect();
+        let kept = entries.iter().map(|entry| entry.digest).filter(|digest| !images.contains(digest));
+        let needed = self.needed(kept.chain(keep.iter().copied()))?;
+        let mut collected = Collected { images, ..Collected::default() };
+        if !dry_run {
+            for image in &collected.images {
+                self.forget(image)?;
+            }
+        }
+        self.collect_trees(&needed, grace, dry_run, &mut collected)?;
+        self.collect_blobs(&needed, grace, dry_run, &mut collected)?;
+        Ok(collected)
+    }
+
+    /// Manifests, configurations and layers of these images. One that cannot be read keeps at least itself.
+    fn needed(&self, images: impl Iterator<Item = Digest>) -> Result<HashSet<Digest>, StoreError> {
+        let mut needed = HashSet::new();
+        for image in images.filter(|image| self.has(image)) {
+            needed.insert(image);
+            let manifest: Manifest = self.read_json(&image)?;
+            needed.insert(manifest.config.digest);
+            needed.extend(manifest.layers.iter().map(|layer| layer.digest));
+        }
+        Ok(needed)
+    }
+
+    fn collect_trees(
+        &self,
+        needed: &HashSet<Digest>,
+        grace: Duration,
+        dry_run: bool,
+        collected: &mut Collected,
+    ) -> Result<(), StoreError> {
+        let names: HashSet<String> = needed.iter().map(Digest::hex).collect();
+        for (path, name) in list(&self.root().join("trees"))? {
+            let Some(tree) = name.strip_suffix(".json") else { continue };
+            // Chains are shared between images and cheap to keep; they go with age alone.
+            if names.contains(tree) || young(&path, grace) {
+                continue;
+            }
+            collected.trees += 1;
+            if !dry_run {
+                let _lock = self.lock(&format!("tree-{tree}"))?;
+                self.discard(tree)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn collect_blobs(
+        &self,
+        needed: &HashSet<Digest>,
+        grace: Duration,
+        dry_run: bool,
+        collected: &mut Collected,
+    ) -> Result<(), StoreError> {
+        let names: HashSet<String> = needed.iter().map(Digest::hex).collect();
+        for (path, name) in list(&self.root().join("blobs/sha256"))? {
+            if names.contains(&name) || young(&path, grace) {
+                continue;
+            }
+            collected.blobs += 1;
+            collected.bytes += fs::metadata(&path).map_or(0, |found| found.len());
+            if !dry_run {
+                fs::remove_file(&path).map_err(at("remove", &path))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn list(folder: &Path) -> Result<Vec<(std::path::PathBuf, String)>, StoreError> {
+    let entries = fs::read_dir(folder).map_err(at("list", folder))?.filter_map(Result::ok);
+    Ok(entries.map(|entry| (entry.path(), entry.file_name().to_string_lossy().into_owned())).collect())
+}
+
+/// Whether a file was written, or cannot be told not to have been written, within the grace.
+fn young(path: &Path, grace: Duration) -> bool {
+    let written = fs::metadata(path).and_then(|found| found.modified());
+    let age = written.ok().and_then(|written| SystemTime::now().duration_since(written).ok());
+    age.is_none_or(|age| age < grace)
+}
