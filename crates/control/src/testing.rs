@@ -39,6 +39,7 @@ fn service(service: &str) -> Service {
         limits: Limits::default(),
         rollout: RolloutSpec::default(),
         traffic: TrafficSpec::default(),
+        max_disrupted: kiln_model::Amount::Percent(25),
         max_lifetime: None,
     }
 }

@@ -8,6 +8,7 @@ mod name;
 mod quantity;
 mod recipe;
 mod release;
+mod rollout;
 mod service;
 
 pub use digest::{Digest, DigestError};
@@ -18,7 +19,11 @@ pub use recipe::{
     RunStep, Scripts, Step, Stop, VolumeDecl,
 };
 pub use release::{Release, ReleaseContent};
+pub use rollout::{
+    Against, Amount, AnalysisSpec, Approval, CanaryTraffic, Checkpoint, HeaderMatch, Metric, MetricSource,
+    RolloutSpec, Sticky, Strategy, SyntheticProbe,
+};
 pub use service::{
-    Amount, Check, CheckProbe, Environment, Expose, Limits, Project, RolloutSpec, Service, Strategy, Tls,
-    TrafficSpec, UpgradedDrain, VolumeMount,
+    Check, CheckProbe, Environment, Expose, Freeze, Limits, Project, Service, Tls, TrafficSpec,
+    UpgradedDrain, VolumeMount,
 };

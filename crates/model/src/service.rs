@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Bytes, Command, Name, Recipe, Span};
+use crate::{Amount, Bytes, Command, Name, Recipe, RolloutSpec, Span};
 
 /// The evaluated spec: all that `kiln.hcl` and its sister files say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,6 +49,10 @@ pub struct Service {
     pub rollout: RolloutSpec,
     /// How requests are treated on their way.
     pub traffic: TrafficSpec,
+    /// How many instances may be away at once over all causes (rollout, ill health, drift, expiry, scaling); a
+    /// percentage rounds down, and is never less than one. Default 25 %.
+    #[serde(default = "quarter")]
+    pub max_disrupted: Amount,
     /// Instances older than this are replaced (kept by the drift and expiry work; parsed and shown today).
     pub max_lifetime: Option<Span>,
 }
@@ -97,62 +101,6 @@ pub struct Limits {
     pub cpu: Option<f64>,
     /// Processes and threads; `None` is 4096.
     pub pids: Option<u32>,
-}
-
-/// How a new release replaces the old: `rollout "blue-green" { … }`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct RolloutSpec {
-    /// Which list of stages.
-    pub strategy: Strategy,
-    /// An instance must have been healthy without a break for so long to count. Default 0s.
-    pub min_healthy: Span,
-    /// One instance may take so long to become healthy. Default 2m.
-    pub healthy_deadline: Span,
-    /// The rollout may stand still for so long; restarts with progress. Default 10m.
-    pub progress_deadline: Span,
-    /// Requests of the old fleet may take so long to finish once it has no weight. Default 30s.
-    pub drain_deadline: Span,
-    /// Whether failure or deadline brings the last stable release back. Default true.
-    pub auto_rollback: bool,
-}
-
-/// The list of stages.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum Strategy {
-    /// Old to 0, then new to N.
-    Recreate,
-    /// Batches within `max_surge` (rounds up) and `max_unavailable` (rounds down).
-    Rolling {
-        /// Default 25 %.
-        max_surge: Amount,
-        /// Default 0.
-        max_unavailable: Amount,
-        /// Rest between batches. Default 0s.
-        pause: Span,
-    },
-    /// New at full size and weight 0, verified, all the weight at once, hold, old to 0.
-    BlueGreen {
-        /// How long the old fleet stays at full size after the shift. Default 0s.
-        hold: Span,
-    },
-    /// New at a part of the weight, growing by steps.
-    Canary {
-        /// Weights in percent, ascending; 100 is added at the end when it is missing.
-        steps: Vec<u8>,
-        /// Rest on each step.
-        hold: Span,
-    },
-}
-
-/// `2` or `"25%"`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Amount {
-    /// So many instances.
-    Count(u32),
-    /// A share of the wanted instances, 0 to 100.
-    Percent(u32),
 }
 
 /// How requests are treated on their way: `traffic { … }`.
@@ -226,31 +174,36 @@ pub struct Environment {
     pub protected: bool,
     /// Evidence that must be there.
     pub requires: Vec<String>,
+    /// When nothing is deployed.
+    #[serde(default)]
+    pub freezes: Vec<Freeze>,
 }
 
-macro_rules! default_fields {
-    ($type:ident { $($field:ident : $value:expr),* $(,)? }) => {
-        impl Default for $type {
-            fn default() -> Self {
-                Self { $($field: $value),* }
-            }
+/// `freeze "weekend" { begins = "0 18 * * FRI" lasts = "62h" timezone = "Europe/Berlin" }` in an environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Freeze {
+    /// The label of the block.
+    pub name: String,
+    /// When it begins: a cron expression of five fields.
+    pub begins: String,
+    /// How long it lasts.
+    pub lasts: Span,
+    /// IANA name of the time zone that `begins` is meant in. Default UTC.
+    pub timezone: String,
+}
+
+fn quarter() -> Amount {
+    Amount::Percent(25)
+}
+
+impl Default for TrafficSpec {
+    fn default() -> Self {
+        Self {
+            request_timeout: Span::from_secs(60),
+            idle_timeout: Span::from_secs(300),
+            upgraded: UpgradedDrain::Wait,
+            preview_header: "kiln-preview".into(),
+            preview_host: None,
         }
-    };
+    }
 }
-
-default_fields!(RolloutSpec {
-    strategy: Strategy::BlueGreen { hold: Span::from_secs(0) },
-    min_healthy: Span::from_secs(0),
-    healthy_deadline: Span::from_secs(120),
-    progress_deadline: Span::from_secs(600),
-    drain_deadline: Span::from_secs(30),
-    auto_rollback: true,
-});
-
-default_fields!(TrafficSpec {
-    request_timeout: Span::from_secs(60),
-    idle_timeout: Span::from_secs(300),
-    upgraded: UpgradedDrain::Wait,
-    preview_header: "kiln-preview".into(),
-    preview_host: None,
-});

@@ -72,7 +72,7 @@ pub fn plan(spec: &RolloutSpec, replicas: u32, old: Option<u32>) -> Result<Vec<S
     let old = old.unwrap_or(0);
     match &spec.strategy {
         // What is written must make sense on a first deploy too: an error that waits for the second one comes late.
-        Strategy::Rolling { max_surge, max_unavailable, pause } => {
+        Strategy::Rolling { max_surge, max_unavailable, batch: _, pause } => {
             let room = Room::new(*max_surge, *max_unavailable, replicas)?;
             Ok(if old == 0 { first(replicas) } else { rolling(replicas, old, room, *pause) })
         }
@@ -219,8 +219,12 @@ impl Room {
         if zero(surge) && zero(unavailable) {
             return Err(PlanError::BothZero);
         }
-        let strategy =
-            Strategy::Rolling { max_surge: surge, max_unavailable: unavailable, pause: Span::default() };
+        let strategy = Strategy::Rolling {
+            max_surge: surge,
+            max_unavailable: unavailable,
+            batch: None,
+            pause: Span::default(),
+        };
         let room =
             Self { surge: max_surge(&strategy, replicas), unavailable: max_unavailable(&strategy, replicas) };
         if room.surge == 0 && room.unavailable >= replicas {

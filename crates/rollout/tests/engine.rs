@@ -309,6 +309,7 @@ fn rolling_back_half_way_brings_the_traffic_back_with_the_instances() {
     let strategy = Strategy::Rolling {
         max_surge: Amount::Count(1),
         max_unavailable: Amount::Count(0),
+        batch: None,
         pause: Span::default(),
     };
     let mut rollout = rollout(strategy);

@@ -9,7 +9,12 @@ fn every_drawing_of_the_guide_is_drawn_by_the_engine() {
     let guide = std::fs::read_to_string(path).unwrap();
     let shown: Vec<&str> =
         guide.split("```text\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default()).collect();
-    let rolling = |max_surge, max_unavailable, pause| Strategy::Rolling { max_surge, max_unavailable, pause };
+    let rolling = |max_surge, max_unavailable, pause| Strategy::Rolling {
+        max_surge,
+        max_unavailable,
+        batch: None,
+        pause,
+    };
     let drawings = [
         (Strategy::Recreate, 3, None),
         (Strategy::BlueGreen { hold: Span::from_secs(60) }, 3, Some(3)),

@@ -28,6 +28,7 @@ fn kinds() -> impl Strategy<Value = Kind> {
         (amount(), amount(), spans(3_000)).prop_map(|(max_surge, max_unavailable, pause)| Kind::Rolling {
             max_surge,
             max_unavailable,
+            batch: None,
             pause
         }),
     ]

@@ -9,7 +9,7 @@ fn spec(strategy: Strategy) -> RolloutSpec {
 }
 
 fn rolling(max_surge: Amount, max_unavailable: Amount) -> RolloutSpec {
-    spec(Strategy::Rolling { max_surge, max_unavailable, pause: Span::default() })
+    spec(Strategy::Rolling { max_surge, max_unavailable, batch: None, pause: Span::default() })
 }
 
 fn sizes(stages: &[Stage]) -> Vec<(u32, u32, u8)> {
@@ -25,6 +25,7 @@ fn a_first_deploy_has_one_stage_whatever_the_strategy() {
         Strategy::Rolling {
             max_surge: Amount::Count(1),
             max_unavailable: Amount::Count(0),
+            batch: None,
             pause: Span::default(),
         },
     ];
@@ -85,8 +86,12 @@ fn rolling_without_surge_makes_room_first() {
 #[test]
 fn a_pause_stands_between_batches_and_not_after_the_last() {
     let pause = Span::from_secs(5);
-    let strategy =
-        Strategy::Rolling { max_surge: Amount::Count(1), max_unavailable: Amount::Count(0), pause };
+    let strategy = Strategy::Rolling {
+        max_surge: Amount::Count(1),
+        max_unavailable: Amount::Count(0),
+        batch: None,
+        pause,
+    };
     let stages = plan(&spec(strategy), 2, Some(2)).unwrap();
     let held = |stage: &Stage| stage.gates.contains(&Gate::Held { millis: 5_000 });
     assert_eq!(stages.iter().map(held).collect::<Vec<_>>(), [true, false]);
@@ -192,6 +197,7 @@ fn strategies() -> impl Strategy_<Value = Strategy> {
         (amounts(), amounts(), hold()).prop_map(|(max_surge, max_unavailable, pause)| Strategy::Rolling {
             max_surge,
             max_unavailable,
+            batch: None,
             pause
         }),
     ]

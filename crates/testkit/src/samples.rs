@@ -58,6 +58,7 @@ fn service() -> Service {
         limits: Limits::default(),
         rollout: RolloutSpec::default(),
         traffic: TrafficSpec::default(),
+        max_disrupted: kiln_model::Amount::Percent(25),
         max_lifetime: None,
     }
 }

@@ -52,6 +52,7 @@ async fn a_rolling_deploy_survives_crashes_anywhere() {
     let rolling = Strategy::Rolling {
         max_surge: Amount::Count(1),
         max_unavailable: Amount::Count(1),
+        batch: None,
         pause: Span::from_secs(0),
     };
     for seed in 100..112 {

@@ -13,6 +13,7 @@ fn strategies() -> Vec<Strategy> {
         Strategy::Rolling {
             max_surge: Amount::Count(1),
             max_unavailable: Amount::Count(0),
+            batch: None,
             pause: Span::from_secs(0),
         },
         Strategy::BlueGreen { hold: Span::from_millis(200) },

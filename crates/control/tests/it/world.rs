@@ -227,6 +227,7 @@ pub(crate) fn content(service: &str, build: u8) -> ReleaseContent {
             limits: Limits::default(),
             rollout: RolloutSpec::default(),
             traffic: TrafficSpec::default(),
+            max_disrupted: kiln_model::Amount::Percent(25),
             max_lifetime: None,
         },
         image: Digest::from_bytes([build; 32]),

@@ -32,6 +32,7 @@ fn rolling() -> Strategy {
     Strategy::Rolling {
         max_surge: Amount::Count(1),
         max_unavailable: Amount::Count(0),
+        batch: None,
         pause: Span::from_secs(0),
     }
 }

@@ -130,6 +130,7 @@ impl Home {
                 limits: Limits::default(),
                 rollout: RolloutSpec { strategy, ..RolloutSpec::default() },
                 traffic: TrafficSpec::default(),
+                max_disrupted: kiln_model::Amount::Percent(25),
                 max_lifetime: None,
             },
             image: self.image,

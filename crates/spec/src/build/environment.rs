@@ -15,6 +15,7 @@ pub(super) fn build(section: &Section<'_>) -> Environment {
     Environment {
         protected: section.flag("protected").unwrap_or(false),
         requires: section.texts("requires").unwrap_or_default(),
+        freezes: Vec::new(),
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn build(world: &World<'_>, section: &Section<'_>) -> RolloutSpec {
         progress_deadline: span("progress_deadline", default.progress_deadline),
         drain_deadline: span("drain_deadline", default.drain_deadline),
         auto_rollback: section.flag("auto_rollback").unwrap_or(default.auto_rollback),
+        ..default
     }
 }
 
@@ -50,7 +51,12 @@ fn rolling(world: &World<'_>, section: &Section<'_>) -> Strategy {
             .help("write max_surge = 1, or max_unavailable = 1"),
         );
     }
-    Strategy::Rolling { max_surge, max_unavailable, pause: section.span("pause").unwrap_or_default() }
+    Strategy::Rolling {
+        max_surge,
+        max_unavailable,
+        batch: None,
+        pause: section.span("pause").unwrap_or_default(),
+    }
 }
 
 fn amount(section: &Section<'_>, name: &str) -> Option<Amount> {

@@ -55,6 +55,7 @@ impl Builder<'_> {
                 .map(|block| rollout::build(self.world, block))
                 .unwrap_or_default(),
             traffic: section.one("traffic").map(|block| self.traffic(block)).unwrap_or_default(),
+            max_disrupted: kiln_model::Amount::Percent(25),
             max_lifetime: section.span("max_lifetime"),
         };
         Some(ServiceDraft { service, exposes, needs })

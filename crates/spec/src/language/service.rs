@@ -118,7 +118,7 @@ static ANALYSE: Block = Block {
         &[
             attribute("max_error_rate", Kind::Percent, "Largest share of failed requests."),
             attribute("max_p99", Kind::Duration, "Largest 99th percentile of the response time."),
-            attribute("against", Kind::Choice(&["baseline", "absolute"]), "What it is compared with."),
+            attribute("against", Kind::Choice(&["limits", "baseline", "old"]), "What it is compared with."),
         ],
         &[],
     )

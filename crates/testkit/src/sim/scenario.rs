@@ -155,7 +155,12 @@ fn strategy(rng: &mut Rng) -> Strategy {
             steps.dedup();
             Strategy::Canary { steps, hold }
         }
-        _ => Strategy::Rolling { max_surge: amount(rng), max_unavailable: amount(rng), pause: hold },
+        _ => Strategy::Rolling {
+            max_surge: amount(rng),
+            max_unavailable: amount(rng),
+            batch: None,
+            pause: hold,
+        },
     }
 }
 
