@@ -93,7 +93,7 @@ pub(crate) fn build(
         let seen = fleets.get(id).unwrap_or(&nothing);
         (id.clone(), fleet(id, seen, plane, rollout.started_ms))
     });
-    View { fleets: shown.collect(), acked_weights, checks, unsure: false }
+    View { fleets: shown.collect(), acked_weights, checks, ..View::default() }
 }
 
 /// What people are shown of a rollout.

@@ -17,6 +17,7 @@ pub fn abort(rollout: &Rollout, reason: &str, now_ms: i64) -> Rollout {
     let mut next = rollout.clone();
     match rollout.state {
         State::Running { .. } | State::Failed { .. } => {
+            next.memory.blameless = true;
             begin(&mut next, format!("aborted: {reason}"), &View::default(), now_ms);
         }
         State::RollingBack { .. } | State::Succeeded { .. } | State::RolledBack { .. } => {}
@@ -28,6 +29,8 @@ pub(crate) fn begin(next: &mut Rollout, reason: String, view: &View, now: i64) {
     next.state = State::RollingBack { reason, since_ms: now };
     next.progress_ms = now;
     next.memory.shifted_back = false;
+    next.memory.note = None;
+    next.paused = None;
     next.memory.ready = home(next).map_or(0, |(old, _)| gates::ready(gates::fleet(view, old)));
 }
 
@@ -37,13 +40,13 @@ fn home(rollout: &Rollout) -> Option<(&FleetId, u32)> {
 }
 
 pub(crate) fn settled(next: &mut Rollout, view: &View) -> Option<i64> {
-    let weights = wish::servable(wish::weights(next, 0, next.old_size), view);
-    next.memory.wish = Wish { new: 0, old: next.old_size, weights };
+    let weights = wish::servable(wish::weights(next, 0, 0, next.old_size), next, view);
+    next.memory.wish = Wish { new: 0, old: next.old_size, baseline: 0, weights };
     None
 }
 
 pub(crate) fn step(next: &mut Rollout, reason: &str, view: &View, now: i64) -> Option<i64> {
-    let goal = wish::weights(next, 0, next.old_size);
+    let goal = wish::weights(next, 0, 0, next.old_size);
     let new = gates::fleet(view, &next.new);
     let old = home(next).map(|(old, _)| gates::fleet(view, old));
     let old_ready = old.map_or(0, gates::ready);
@@ -68,9 +71,10 @@ pub(crate) fn step(next: &mut Rollout, reason: &str, view: &View, now: i64) -> O
         }
     }
     if next.memory.shifted_back {
-        next.memory.wish = Wish { new: 0, old: old_wish(next, new), weights: goal.clone() };
+        next.memory.wish = Wish { new: 0, old: old_wish(next, new), baseline: 0, weights: goal.clone() };
     }
-    let gone = gates::drained(new, 0);
+    let compared = next.baseline.as_ref().is_none_or(|base| gates::drained(gates::fleet(view, base), 0));
+    let gone = gates::drained(new, 0) && compared;
     let whole = old_ready >= home(next).map_or(0, |(_, size)| size);
     if !view.unsure && next.memory.shifted_back && gone && whole && wish::acknowledged(&goal, view) {
         next.state = State::RolledBack { reason: reason.into(), at_ms: now };
@@ -120,7 +124,7 @@ fn towards(
 ) -> Wish {
     let size = if recreates(rollout) { 0 } else { rollout.memory.wish.new };
     let weights = weights_towards(rollout, gates::ready(new), old_ready, goal, view);
-    Wish { new: size, old: old_wish(rollout, new), weights }
+    Wish { new: size, old: old_wish(rollout, new), baseline: rollout.memory.wish.baseline, weights }
 }
 
 fn weights_towards(
@@ -140,5 +144,5 @@ fn weights_towards(
     }
     let share = u8::try_from(u64::from(old_ready) * 100 / u64::from(size)).unwrap_or(100).min(100);
     let back = if old_ready == 0 { 0 } else { share.max(acked(old)) };
-    wish::weights(rollout, 100 - back, size)
+    wish::weights(rollout, 100 - back, 0, size)
 }

@@ -1,42 +1,10 @@
 //! The engine's one step.
 
-use kiln_model::{FleetId, RolloutSpec, Span};
+use kiln_model::Span;
 
+use crate::analysis::AnalysisState;
 use crate::gates::{self, Regression, Verdict};
-use crate::{Decision, Gate, Memory, PlanError, Rollout, State, View, Wish, back, plan::plan, wish};
-
-/// Begins a rollout from `old` at `old_size` instances to `new` at `replicas`. `old` is `None` (or of size 0) on a
-/// first deploy. Nothing is done yet: [`decide`] tells what.
-///
-/// # Errors
-/// When the strategy cannot be compiled; see [`PlanError`].
-pub fn start(
-    new: FleetId,
-    old: Option<FleetId>,
-    replicas: u32,
-    old_size: u32,
-    spec: RolloutSpec,
-    now_ms: i64,
-) -> Result<Rollout, PlanError> {
-    let old_size = if old.is_some() { old_size } else { 0 };
-    let stages = plan(&spec, replicas, old.as_ref().map(|_| old_size))?;
-    let state = State::Running { stage: 0, gate: 0, since_ms: now_ms };
-    let memory = Memory::default();
-    let mut rollout = Rollout {
-        new,
-        old,
-        replicas,
-        old_size,
-        spec,
-        stages,
-        state,
-        started_ms: now_ms,
-        progress_ms: now_ms,
-        memory,
-    };
-    rollout.memory.wish = Wish { new: 0, old: old_size, weights: wish::weights(&rollout, 0, old_size) };
-    Ok(rollout)
-}
+use crate::{Action, Decision, Gate, Note, NoteKind, Rollout, State, View, Wish, back, border, wish};
 
 /// Decides what is to be so now. Persist the decision's rollout, then ensure its actions, then observe and decide
 /// again; deciding twice on the same view changes nothing.
@@ -58,8 +26,22 @@ pub fn decide(rollout: &Rollout, view: &View, now_ms: i64) -> Decision {
 }
 
 fn decision(rollout: Rollout, wake_ms: Option<i64>) -> Decision {
-    let verify = rollout.gate() == Some(&Gate::Verified);
-    Decision { actions: wish::actions(&rollout, verify), rollout, wake_ms }
+    Decision { actions: wish::actions(&rollout, asked(&rollout)), rollout, wake_ms }
+}
+
+/// What is to be found out beside sizes and weights.
+fn asked(rollout: &Rollout) -> Vec<Action> {
+    let fleet = rollout.new.clone();
+    match rollout.gate() {
+        Some(Gate::Verified) => vec![Action::Verify { fleet }],
+        Some(Gate::Analysed { .. }) => {
+            let metrics = rollout.spec.analysis.as_ref().is_some_and(|it| !it.metrics.is_empty());
+            let silent = rollout.memory.note.as_ref().is_some_and(|it| it.kind == NoteKind::NoData);
+            let measure = metrics.then(|| Action::Measure { fleet: fleet.clone() });
+            measure.into_iter().chain(silent.then_some(Action::Probe { fleet })).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn pass_once(next: &mut Rollout, view: &View, now: i64) -> Option<i64> {
@@ -105,10 +87,11 @@ fn step(next: &mut Rollout, at: (usize, usize), since: i64, view: &View, now: i6
         return None;
     };
     if !view.unsure {
+        border::remember(next, view);
         next.memory.wish = wish::running(next, index, gate, view);
     }
     // Once the old fleet leaves for good the release has shown all it had to; what fails later is for self-healing.
-    let proven = kind == Gate::Drained && index + 1 == next.stages.len();
+    let proven = matches!(kind, Gate::Delayed { .. } | Gate::Drained) && index + 1 == next.stages.len();
     if !proven {
         if let Some(reason) = gates::bad_start(next, view, now) {
             fail(next, reason, view, now);
@@ -119,24 +102,59 @@ fn step(next: &mut Rollout, at: (usize, usize), since: i64, view: &View, now: i6
         }
     }
     note_progress(next, at, view, now);
-    let verdict = if view.unsure { Verdict::Wait(None) } else { gates::judge(next, at, since, view, now) };
-    match verdict {
+    match verdict(next, at, since, view, now) {
         Verdict::Holds => pass(next, at, view, now),
         Verdict::Fails(reason) => fail(next, reason, view, now),
-        Verdict::Wait(_) if proven && now >= deadline(next, &kind) => {
+        Verdict::Wait(_) if proven && now >= deadline(next, &kind, since) => {
             next.state = State::Succeeded { at_ms: now }
         }
-        Verdict::Wait(_) if now >= deadline(next, &kind) => {
-            let reason = format!("no progress for {} while waiting {}", stalled(next, &kind), kind.wanted());
-            fail(next, gates::with_failure(reason, gates::fleet(view, &next.new)), view, now);
-        }
+        Verdict::Wait(_) if now >= deadline(next, &kind, since) => out_of_time(next, &kind, view, now),
         Verdict::Wait(ripe) => {
             let starts = if proven { None } else { gates::next_healthy_deadline(next, view) };
-            let limit = Some(deadline(next, &kind)).filter(|at| *at < i64::MAX);
+            let limit = Some(deadline(next, &kind, since)).filter(|at| *at < i64::MAX);
             return [ripe, starts, limit].into_iter().flatten().min();
         }
     }
     None
+}
+
+/// What the gate says, and whether a person, the rest of the fleet or a freeze lets the rollout go on.
+fn verdict(next: &mut Rollout, at: (usize, usize), since: i64, view: &View, now: i64) -> Verdict {
+    if view.unsure {
+        return Verdict::Wait(None);
+    }
+    let before = next.memory.note.take();
+    let verdict = match gates::judge(next, at, since, view, now) {
+        Verdict::Wait(_) if next.is_promoted(at.0, at.1) => Verdict::Holds,
+        verdict => verdict,
+    };
+    if next.paused.is_some() && matches!(verdict, Verdict::Holds) {
+        return Verdict::Wait(None);
+    }
+    if matches!(verdict, Verdict::Holds) {
+        next.memory.note = None;
+        if let Some(note) = border::hindrance(next, at, view) {
+            next.memory.note = Some(note);
+            return Verdict::Wait(None);
+        }
+    }
+    if next.memory.note.is_none() {
+        next.memory.note = border::short_of_budget(next, at);
+    }
+    // A freeze is no standstill: the clock of the deadline begins anew when it ends.
+    let frozen = |note: &Option<Note>| note.as_ref().is_some_and(|it| it.kind == NoteKind::Frozen);
+    if frozen(&before) && !frozen(&next.memory.note) {
+        next.progress_ms = now;
+    }
+    verdict
+}
+
+fn out_of_time(next: &mut Rollout, kind: &Gate, view: &View, now: i64) {
+    let why = next.memory.note.as_ref().map(|note| format!(": {}", note.text)).unwrap_or_default();
+    let reason = format!("no progress for {} while waiting {}{why}", stalled(next, kind), kind.wanted());
+    // What holds a rollout up from outside says nothing about its content.
+    next.memory.blameless |= next.memory.note.is_some();
+    fail(next, gates::with_failure(reason, gates::fleet(view, &next.new)), view, now);
 }
 
 /// Turns back by gates, or altogether, when what had held does no longer. Returns whether it did.
@@ -156,7 +174,9 @@ fn fell_back(next: &mut Rollout, (index, gate): (usize, usize), kind: &Gate, vie
         None => {}
     }
     match (kind, acked) {
-        (Gate::Held { .. }, Some(acked)) if !wish::acknowledged(&next.memory.wish.weights, view) => {
+        (Gate::Held { .. } | Gate::Analysed { .. }, Some(acked))
+            if !wish::acknowledged(&next.memory.wish.weights, view) =>
+        {
             next.state = State::Running { stage: index, gate: acked, since_ms: now };
             // Time in a hold is no standstill, so the clock of the deadline begins here.
             next.progress_ms = now;
@@ -175,6 +195,8 @@ fn pass(next: &mut Rollout, (index, gate): (usize, usize), view: &View, now: i64
         return;
     }
     next.state = State::Running { stage: at.0, gate: at.1, since_ms: now };
+    next.memory.window = None;
+    next.memory.analysis = AnalysisState::default();
     note_progress(next, at, view, now);
 }
 
@@ -200,10 +222,19 @@ fn stalled(rollout: &Rollout, kind: &Gate) -> Span {
     Span::from_millis(spec.progress_deadline.millis().saturating_add(extra))
 }
 
-/// When standing still ends the rollout: never while it holds on purpose.
-fn deadline(rollout: &Rollout, kind: &Gate) -> i64 {
+/// When standing still ends the rollout: never while it holds on purpose, is paused, or waits for a person.
+fn deadline(rollout: &Rollout, kind: &Gate, since: i64) -> i64 {
+    let note = rollout.memory.note.as_ref().map(|it| it.kind);
+    if rollout.paused.is_some() || matches!(note, Some(NoteKind::Frozen | NoteKind::Inconclusive)) {
+        return i64::MAX;
+    }
     match kind {
-        Gate::Held { .. } => i64::MAX,
+        Gate::Held { .. } | Gate::Delayed { .. } if note.is_none() => i64::MAX,
+        Gate::Approved => i64::MAX,
+        Gate::Held { millis } | Gate::Delayed { millis } | Gate::Analysed { millis } => {
+            let ripe = since.saturating_add_unsigned(*millis);
+            gates::later(ripe.max(rollout.progress_ms), stalled(rollout, kind))
+        }
         Gate::Healthy | Gate::Verified | Gate::Acknowledged | Gate::Drained => {
             gates::later(rollout.progress_ms, stalled(rollout, kind))
         }
@@ -219,7 +250,7 @@ fn fail(next: &mut Rollout, reason: String, view: &View, now: i64) {
 }
 
 fn settled(next: &mut Rollout, view: &View) -> Option<i64> {
-    let weights = wish::servable(wish::weights(next, 100, 0), view);
-    next.memory.wish = Wish { new: next.replicas, old: 0, weights };
+    let weights = wish::servable(wish::weights(next, 100, 0, 0), next, view);
+    next.memory.wish = Wish { new: next.replicas, old: 0, baseline: 0, weights };
     None
 }

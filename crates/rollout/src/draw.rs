@@ -64,7 +64,11 @@ fn gate(gate: &Gate) -> String {
         Gate::Healthy => "healthy".into(),
         Gate::Verified => "verified".into(),
         Gate::Acknowledged => "acknowledged".into(),
+        Gate::Approved => "approved".into(),
         Gate::Held { millis } => format!("held {}", Span::from_millis(*millis)),
+        Gate::Analysed { millis: 0 } => "analysed".into(),
+        Gate::Analysed { millis } => format!("analysed {}", Span::from_millis(*millis)),
+        Gate::Delayed { millis } => format!("{} have passed", Span::from_millis(*millis)),
         Gate::Drained => "old drained".into(),
     }
 }

@@ -2,15 +2,11 @@
 
 use kiln_model::{FleetId, Span, Strategy};
 
-use crate::{FleetView, Gate, Rollout, View, plan, wish};
+use crate::{FleetView, Gate, Rollout, View, measure, plan, wish};
 
 /// Starts in a row that may fail before a release without any ready instance is given up. Three tell a program that
 /// cannot start from one that lost a race, at the price of two back-offs.
 const FAILED_STARTS: u32 = 3;
-
-/// Share of the instances with traffic that may be missing before the rollout goes back; rounds down. The
-/// default of Azure's maxUnhealthyUpgradedInstancePercent.
-const UNHEALTHY_NEW_PERCENT: u64 = 20;
 
 static NOTHING: FleetView = FleetView {
     ready_since_ms: Vec::new(),
@@ -29,8 +25,16 @@ impl Gate {
         match self {
             Self::Healthy => "for the new instances to be healthy".into(),
             Self::Verified => "for the checks of the image to pass".into(),
+            Self::Approved => "for a person to approve (`kiln promote`)".into(),
             Self::Acknowledged => "for the data plane to confirm the weights".into(),
             Self::Held { millis } => format!("for {} to pass", Span::from_millis(*millis)),
+            Self::Analysed { millis: 0 } => "for enough to be measured".into(),
+            Self::Analysed { millis } => {
+                format!("for {} of analysis to pass", Span::from_millis(*millis))
+            }
+            Self::Delayed { millis } => {
+                format!("for {} to pass before the old instances go", Span::from_millis(*millis))
+            }
             Self::Drained => "for the old instances to finish their requests and stop".into(),
         }
     }
@@ -81,15 +85,27 @@ pub(crate) fn drained(fleet: &FleetView, size: u32) -> bool {
 
 /// The verdict on gate number `gate` of stage `index`, waited for since `since`.
 pub(crate) fn judge(
-    rollout: &Rollout,
+    rollout: &mut Rollout,
     (index, gate): (usize, usize),
     since: i64,
     view: &View,
     now: i64,
 ) -> Verdict {
+    if let Gate::Analysed { millis } = rollout.stages[index].gates[gate] {
+        return measure::judge(rollout, index, later_millis(since, millis), view, now);
+    }
     let stage = &rollout.stages[index];
     match &stage.gates[gate] {
-        Gate::Healthy => healthy(fleet(view, &rollout.new), stage.new, rollout.spec.min_healthy, now),
+        Gate::Healthy => {
+            let min_healthy = rollout.spec.min_healthy;
+            let new = healthy(fleet(view, &rollout.new), stage.new, min_healthy, now);
+            match (&rollout.baseline, new) {
+                (Some(base), Verdict::Holds) => healthy(fleet(view, base), stage.baseline, min_healthy, now),
+                (_, new) => new,
+            }
+        }
+        // Whoever promotes lets it pass before anybody looks here.
+        Gate::Approved => Verdict::Wait(None),
         Gate::Verified => match &view.checks {
             Some(Ok(())) => Verdict::Holds,
             Some(Err(why)) => Verdict::Fails(format!("the checks failed: {why}")),
@@ -99,12 +115,15 @@ pub(crate) fn judge(
             let weights = wish::running(rollout, index, gate, view).weights;
             Verdict::when(wish::acknowledged(&weights, view))
         }
-        Gate::Held { millis } => {
+        Gate::Held { millis } | Gate::Analysed { millis } | Gate::Delayed { millis } => {
             let end = later_millis(since, *millis);
             if now >= end { Verdict::Holds } else { Verdict::Wait(Some(end)) }
         }
         Gate::Drained => {
-            Verdict::when(rollout.old.as_ref().is_none_or(|old| drained(fleet(view, old), stage.old)))
+            let gone =
+                |id: &Option<FleetId>, size| id.as_ref().is_none_or(|id| drained(fleet(view, id), size));
+            let compared = stage.weight < 100 || gone(&rollout.baseline, 0);
+            Verdict::when(gone(&rollout.old, stage.old) && compared)
         }
     }
 }
@@ -123,12 +142,15 @@ fn healthy(fleet: &FleetView, wanted: u32, min_healthy: Span, now: i64) -> Verdi
 pub(crate) fn bad_start(rollout: &Rollout, view: &View, now: i64) -> Option<String> {
     let new = fleet(view, &rollout.new);
     let ever_ready = ready(new) + new.unannounced + new.unready > 0;
-    if new.failed_starts >= FAILED_STARTS && !ever_ready {
-        let what = format!("{} starts in a row failed and no instance was ever ready", new.failed_starts);
+    let retried = rollout.memory.retried;
+    let failed_starts = new.failed_starts.saturating_sub(retried.map_or(0, |it| it.failed_starts));
+    if failed_starts >= FAILED_STARTS && !ever_ready {
+        let what = format!("{failed_starts} starts in a row failed and no instance was ever ready");
         return Some(with_failure(what, new));
     }
     let deadline = rollout.spec.healthy_deadline;
-    if new.starting_since_ms.iter().any(|since| now >= later(*since, deadline)) {
+    let counts_from = retried.map_or(i64::MIN, |it| it.at_ms);
+    if new.starting_since_ms.iter().any(|since| now >= later((*since).max(counts_from), deadline)) {
         return Some(with_failure(format!("an instance was not healthy within {deadline}"), new));
     }
     None
@@ -136,8 +158,9 @@ pub(crate) fn bad_start(rollout: &Rollout, view: &View, now: i64) -> Option<Stri
 
 /// When the next instance that starts runs out of time.
 pub(crate) fn next_healthy_deadline(rollout: &Rollout, view: &View) -> Option<i64> {
+    let counts_from = rollout.memory.retried.map_or(i64::MIN, |it| it.at_ms);
     let starting = fleet(view, &rollout.new).starting_since_ms.iter().min();
-    starting.map(|since| later(*since, rollout.spec.healthy_deadline))
+    starting.map(|since| later((*since).max(counts_from), rollout.spec.healthy_deadline))
 }
 
 /// Adds what the last failure said.
@@ -174,7 +197,8 @@ pub(crate) fn regression(rollout: &Rollout, index: usize, gate: usize, view: &Vi
 
 /// More of `size` instances are not ready than may be.
 fn missing(rollout: &Rollout, size: u32, new: &FleetView) -> bool {
-    let share = u32::try_from(u64::from(size) * UNHEALTHY_NEW_PERCENT / 100).unwrap_or(u32::MAX);
+    let share =
+        u32::try_from(u64::from(size) * u64::from(rollout.spec.max_unhealthy_new) / 100).unwrap_or(u32::MAX);
     let allowed = match rollout.spec.strategy {
         Strategy::Rolling { .. } => {
             share.max(plan::max_unavailable(&rollout.spec.strategy, rollout.replicas))

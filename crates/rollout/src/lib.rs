@@ -8,20 +8,28 @@
 //! Nothing in here reads a clock, takes a random number or touches the world; the manifest links nothing that
 //! could, and `tests/purity.rs` says so.
 
+pub mod analysis;
 mod back;
+mod border;
 mod decide;
 mod draw;
 mod gates;
+mod hand;
 mod lint;
+mod measure;
 mod plan;
+mod rests;
+mod start;
 mod summary;
 mod types;
 mod wish;
 
 pub use back::abort;
-pub use decide::{decide, start};
+pub use decide::decide;
 pub use draw::draw;
+pub use hand::{HandError, pause, promote, resume, retry};
 pub use lint::{Rule, Violation, lint};
-pub use plan::{MAX_REPLICAS, PlanError, max_surge, max_unavailable, plan};
+pub use plan::{MAX_REPLICAS, PlanError, max_surge, max_unavailable, plan, plan_in};
+pub use start::{Setup, start};
 pub use summary::Summary;
 pub use types::*;

@@ -49,13 +49,17 @@ pub enum Rule {
     OldIntact,
     /// Growth is healthy, traffic is verified and confirmed, shrinking is drained, in this order.
     Gates,
+    /// A baseline has as many instances and as much traffic as the new fleet, and leaves the old fleet some.
+    Baseline,
+    /// Shares that need approval are asked for, and analysis is not left out.
+    Asked,
 }
 
 /// Checks `stages` for `replicas` wanted instances that replace `old`. No violation, no entry.
 pub fn lint(stages: &[Stage], spec: &RolloutSpec, replicas: u32, old: Option<u32>) -> Vec<Violation> {
     let mut linter = Linter { spec, replicas, old: old.unwrap_or(0), found: Vec::new() };
     linter.end(stages);
-    let mut before = Stage { new: 0, old: linter.old, weight: 0, gates: Vec::new() };
+    let mut before = Stage { new: 0, old: linter.old, weight: 0, baseline: 0, gates: Vec::new() };
     let mut verified = false;
     for (index, stage) in stages.iter().enumerate() {
         linter.monotone(index, &before, stage);
@@ -63,6 +67,8 @@ pub fn lint(stages: &[Stage], spec: &RolloutSpec, replicas: u32, old: Option<u32
         linter.capacity(index, &before, stage);
         linter.overload(index, stage);
         linter.gates(index, &before, stage, verified);
+        linter.baseline(index, stage);
+        linter.asked(index, &before, stage);
         verified |= stage.gates.contains(&Gate::Verified);
         before = stage.clone();
     }
@@ -116,7 +122,7 @@ impl Linter<'_> {
         let nothing = self.recreates() && stage.new == 0 && stage.weight == 0;
         let served = stage.weight == 100 || stage.old > 0 || nothing;
         self.check(Some(index), Rule::EmptyFleet, served || before.old == 0 && before.weight == 0, || {
-            format!("{} % of the traffic goes to an old fleet without instances", 100 - stage.weight)
+            format!("{} % of the traffic goes to an old fleet without instances", stage.old_weight())
         });
     }
 
@@ -166,7 +172,7 @@ impl Linter<'_> {
     fn overload(&mut self, index: usize, stage: &Stage) {
         let (_, unavailable) = self.bounds();
         let least = u64::from(self.replicas.min(self.old)).saturating_sub(unavailable).max(1);
-        let shares = [("new", stage.weight, stage.new), ("old", 100 - stage.weight.min(100), stage.old)];
+        let shares = [("new", stage.weight, stage.new), ("old", stage.old_weight(), stage.old)];
         for (fleet, weight, size) in shares {
             let fits = u64::from(weight) * least <= 100 * u64::from(size) + least;
             // An empty fleet is a fault of its own kind.
@@ -176,11 +182,45 @@ impl Linter<'_> {
         }
     }
 
+    fn baseline(&mut self, index: usize, stage: &Stage) {
+        let fits = stage.baseline == 0 || stage.baseline == stage.new && u32::from(stage.weight) * 2 < 100;
+        self.check(Some(index), Rule::Baseline, fits, || {
+            format!(
+                "a baseline of {} instances is not the equal of {} new ones at {} % of the traffic",
+                stage.baseline, stage.new, stage.weight
+            )
+        });
+    }
+
+    fn asked(&mut self, index: usize, before: &Stage, stage: &Stage) {
+        if self.old == 0 {
+            return;
+        }
+        let percent = |it: &Stage| match self.spec.strategy {
+            Strategy::Rolling { .. } => u64::from(it.new) * 100 / u64::from(self.replicas.max(1)),
+            Strategy::Recreate | Strategy::BlueGreen { .. } | Strategy::Canary { .. } => u64::from(it.weight),
+        };
+        let (from, to) = (percent(before), percent(stage));
+        let mut marks = self.spec.approval.iter().flat_map(|it| &it.before);
+        let crosses = marks.any(|mark| from < u64::from(*mark) && u64::from(*mark) <= to);
+        let strategy = !self.recreates();
+        let asks = stage.gates.contains(&Gate::Approved);
+        self.check(Some(index), Rule::Asked, !strategy || asks || !crosses, || {
+            format!("the new fleet comes from {from} to {to} % and nobody is asked")
+        });
+        let analysed = stage.gates.iter().any(|gate| matches!(gate, Gate::Analysed { .. }));
+        let moves = stage.weight > before.weight && strategy && self.spec.analysis.is_some();
+        self.check(Some(index), Rule::Asked, !moves || analysed, || {
+            "the new fleet gets more traffic and is not analysed".into()
+        });
+    }
+
     fn gates(&mut self, index: usize, before: &Stage, stage: &Stage, verified: bool) {
         let at = Some(index);
         let ranks: Vec<u8> = stage.gates.iter().map(rank).collect();
         self.check(at, Rule::Gates, ranks.windows(2).all(|pair| pair[0] < pair[1]), || {
-            "its gates are not in the order healthy, verified, acknowledged, held, drained".into()
+            "its gates are not in the order healthy, verified, approved, acknowledged, held, delayed, drained"
+                .into()
         });
         let has = |gate: &Gate| stage.gates.contains(gate);
         self.check(at, Rule::Gates, stage.new <= before.new || has(&Gate::Healthy), || {
@@ -203,8 +243,10 @@ fn rank(gate: &Gate) -> u8 {
     match gate {
         Gate::Healthy => 0,
         Gate::Verified => 1,
-        Gate::Acknowledged => 2,
-        Gate::Held { .. } => 3,
-        Gate::Drained => 4,
+        Gate::Approved => 2,
+        Gate::Acknowledged => 3,
+        Gate::Held { .. } | Gate::Analysed { .. } => 4,
+        Gate::Delayed { .. } => 5,
+        Gate::Drained => 6,
     }
 }

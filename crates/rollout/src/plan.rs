@@ -4,8 +4,9 @@
 //! both at zero one instance may be unavailable (Kubernetes' `ResolveFenceposts`), while two literal zeros are
 //! refused. Every list verifies the new release before its first request and ends at (replicas, 0, 100).
 
-use kiln_model::{Amount, RolloutSpec, Span, Strategy};
+use kiln_model::{Against, Amount, RolloutSpec, Span, Strategy};
 
+use crate::rests::Rests;
 use crate::{Gate, Stage};
 
 /// Most instances of one service. A list of stages is kept and printed as a whole, so it must stay small.
@@ -53,6 +54,30 @@ pub enum PlanError {
         /// As written.
         steps: Vec<u8>,
     },
+    /// A batch of nothing.
+    #[error("batch is 0, so no instance would ever be replaced: set it to 1 or more")]
+    EmptyBatch,
+    /// A comparison that the strategy cannot make.
+    #[error(
+        "the analysis compares with the {what}, but {strategy} never gives both releases traffic at once: use rollout \"canary\", or against = \"limits\""
+    )]
+    Comparison {
+        /// Baseline or old fleet.
+        what: &'static str,
+        /// Name of the strategy.
+        strategy: &'static str,
+    },
+    /// Stages with a baseline and no fleet for it.
+    #[error("the stages compare with a baseline and no fleet was named for it")]
+    NoBaseline,
+    /// Shares at which no stage begins.
+    #[error("{field} {at}% is not a share that the rollout comes by: it is at most 100 and at least 1")]
+    Share {
+        /// Field of the rules.
+        field: &'static str,
+        /// What was written.
+        at: u8,
+    },
     /// No instance could count as healthy before the rollout is given up.
     #[error(
         "progress_deadline {progress} is not above min_healthy {healthy}, so every rollout would run out of time: raise progress_deadline"
@@ -67,21 +92,39 @@ pub enum PlanError {
 
 /// Compiles a strategy for `replicas` wanted instances that replace a fleet of `old` (`None` or 0: a first deploy,
 /// which has one stage whatever the strategy). Scaling a fleet of the same release is no rollout.
+///
+/// # Errors
+/// See [`PlanError`].
 pub fn plan(spec: &RolloutSpec, replicas: u32, old: Option<u32>) -> Result<Vec<Stage>, PlanError> {
+    plan_in(spec, replicas, old, &[])
+}
+
+/// The same for an old fleet that stands in several failure domains: `zones` are its instances by domain, in the order in
+/// which a provider takes them away (the domains' names). A batch of a rolling update stays within one.
+///
+/// # Errors
+/// See [`PlanError`].
+pub fn plan_in(
+    spec: &RolloutSpec,
+    replicas: u32,
+    old: Option<u32>,
+    zones: &[u32],
+) -> Result<Vec<Stage>, PlanError> {
     validate(spec, replicas)?;
     let old = old.unwrap_or(0);
+    let rests = Rests::new(spec);
     match &spec.strategy {
         // What is written must make sense on a first deploy too: an error that waits for the second one comes late.
-        Strategy::Rolling { max_surge, max_unavailable, batch: _, pause } => {
-            let room = Room::new(*max_surge, *max_unavailable, replicas)?;
-            Ok(if old == 0 { first(replicas) } else { rolling(replicas, old, room, *pause) })
+        Strategy::Rolling { max_surge, max_unavailable, batch, .. } => {
+            let room = Room::new(*max_surge, *max_unavailable, *batch, replicas)?;
+            Ok(if old == 0 { first(replicas) } else { rolling(replicas, old, room, zones, &rests) })
         }
-        Strategy::Canary { steps, hold } => {
+        Strategy::Canary { steps, .. } => {
             let steps = ways_up(steps)?;
-            Ok(if old == 0 { first(replicas) } else { canary(replicas, old, &steps, *hold) })
+            Ok(if old == 0 { first(replicas) } else { canary(replicas, old, &steps, &rests) })
         }
         Strategy::Recreate if old > 0 => Ok(recreate(replicas)),
-        Strategy::BlueGreen { hold } if old > 0 => Ok(blue_green(replicas, old, *hold)),
+        Strategy::BlueGreen { .. } if old > 0 => Ok(blue_green(replicas, old, &rests)),
         Strategy::Recreate | Strategy::BlueGreen { .. } => Ok(first(replicas)),
     }
 }
@@ -116,10 +159,33 @@ fn validate(spec: &RolloutSpec, replicas: u32) -> Result<(), PlanError> {
     if replicas > MAX_REPLICAS {
         return Err(PlanError::TooManyReplicas { replicas });
     }
+    let shares = spec.checkpoints.iter().map(|it| ("checkpoint", it.at));
+    let approvals = spec.approval.iter().flat_map(|it| &it.before).map(|at| ("approval", *at));
+    if let Some((field, at)) = shares.chain(approvals).find(|(_, at)| !(1..=100).contains(at)) {
+        return Err(PlanError::Share { field, at });
+    }
+    comparison(spec)?;
     if spec.progress_deadline <= spec.min_healthy {
         return Err(PlanError::Deadlines { progress: spec.progress_deadline, healthy: spec.min_healthy });
     }
     Ok(())
+}
+
+/// What is compared must be there at the same time.
+fn comparison(spec: &RolloutSpec) -> Result<(), PlanError> {
+    let against = spec.analysis.as_ref().map_or(Against::Limits, |it| it.against);
+    let what = match against {
+        Against::Limits => return Ok(()),
+        Against::Baseline => "baseline",
+        Against::Old => "old fleet",
+    };
+    let strategy = match (&spec.strategy, against) {
+        (Strategy::Canary { .. }, _) | (Strategy::Rolling { .. }, Against::Old) => return Ok(()),
+        (Strategy::Rolling { .. }, _) => "rolling",
+        (Strategy::BlueGreen { .. }, _) => "blue-green",
+        (Strategy::Recreate, _) => "recreate",
+    };
+    Err(PlanError::Comparison { what, strategy })
 }
 
 fn rounded_up(amount: Amount, replicas: u32) -> u32 {
@@ -146,46 +212,43 @@ fn first(replicas: u32) -> Vec<Stage> {
         new: replicas,
         old: 0,
         weight: 100,
+        baseline: 0,
         gates: vec![Gate::Healthy, Gate::Verified, Gate::Acknowledged],
     }]
 }
 
 fn recreate(replicas: u32) -> Vec<Stage> {
-    let away = Stage { new: 0, old: 0, weight: 0, gates: vec![Gate::Acknowledged, Gate::Drained] };
+    let gates = vec![Gate::Acknowledged, Gate::Drained];
+    let away = Stage { new: 0, old: 0, weight: 0, baseline: 0, gates };
     [vec![away], first(replicas)].concat()
 }
 
-fn blue_green(replicas: u32, old: u32, hold: Span) -> Vec<Stage> {
+fn blue_green(replicas: u32, old: u32, rests: &Rests<'_>) -> Vec<Stage> {
+    let ready = vec![Gate::Healthy, Gate::Verified];
     vec![
-        Stage { new: replicas, old, weight: 0, gates: vec![Gate::Healthy, Gate::Verified] },
-        Stage { new: replicas, old, weight: 100, gates: with_hold(vec![Gate::Acknowledged], hold) },
-        Stage { new: replicas, old: 0, weight: 100, gates: vec![Gate::Drained] },
+        Stage { new: replicas, old, weight: 0, baseline: 0, gates: ready },
+        Stage { new: replicas, old, weight: 100, baseline: 0, gates: rests.around(0, 100) },
+        Stage { new: replicas, old: 0, weight: 100, baseline: 0, gates: rests.farewell() },
     ]
 }
 
-fn canary(replicas: u32, old: u32, steps: &[u8], hold: Span) -> Vec<Stage> {
+fn canary(replicas: u32, old: u32, steps: &[u8], rests: &Rests<'_>) -> Vec<Stage> {
     let size = |weight: u8| (share(replicas, weight.into()).div_ceil(100) as u32).clamp(1, replicas);
-    let mut stages: Vec<Stage> = steps
-        .iter()
-        .enumerate()
-        .map(|(index, &weight)| {
-            let gates = if index == 0 {
-                vec![Gate::Healthy, Gate::Verified, Gate::Acknowledged]
-            } else {
-                vec![Gate::Healthy, Gate::Acknowledged]
-            };
-            Stage { new: size(weight), old, weight, gates: with_hold(gates, hold) }
-        })
-        .collect();
-    stages.push(Stage { new: replicas, old: 0, weight: 100, gates: vec![Gate::Drained] });
-    stages
-}
-
-fn with_hold(mut gates: Vec<Gate>, hold: Span) -> Vec<Gate> {
-    if hold.millis() > 0 {
-        gates.push(Gate::Held { millis: hold.millis() });
+    let mut before = 0;
+    let mut stages = Vec::new();
+    for (index, &weight) in steps.iter().enumerate() {
+        let mut gates = vec![Gate::Healthy];
+        if index == 0 {
+            gates.push(Gate::Verified);
+        }
+        gates.extend(rests.around(before, weight));
+        // The baseline takes its traffic from the old fleet, which must keep some.
+        let baseline = if rests.baseline() && u32::from(weight) * 2 < 100 { size(weight) } else { 0 };
+        stages.push(Stage { new: size(weight), old, weight, baseline, gates });
+        before = weight;
     }
-    gates
+    stages.push(Stage { new: replicas, old: 0, weight: 100, baseline: 0, gates: rests.farewell() });
+    stages
 }
 
 fn ways_up(steps: &[u8]) -> Result<Vec<u8>, PlanError> {
@@ -206,11 +269,23 @@ fn ways_up(steps: &[u8]) -> Result<Vec<u8>, PlanError> {
 struct Room {
     surge: u32,
     unavailable: u32,
+    /// Most new instances of a batch.
+    batch: u32,
+    /// Most old instances of a batch, where one was asked for; else all that may be unavailable.
+    leaving: u32,
 }
 
 impl Room {
-    fn new(surge: Amount, unavailable: Amount, replicas: u32) -> Result<Self, PlanError> {
-        for (field, amount) in [("max_surge", surge), ("max_unavailable", unavailable)] {
+    fn new(
+        surge: Amount,
+        unavailable: Amount,
+        batch: Option<Amount>,
+        replicas: u32,
+    ) -> Result<Self, PlanError> {
+        let batched = batch.map(|amount| ("batch", amount));
+        for (field, amount) in
+            [("max_surge", surge), ("max_unavailable", unavailable)].into_iter().chain(batched)
+        {
             if let Amount::Percent(percent @ 101..) = amount {
                 return Err(PlanError::Percent { field, percent });
             }
@@ -219,32 +294,38 @@ impl Room {
         if zero(surge) && zero(unavailable) {
             return Err(PlanError::BothZero);
         }
+        if batch.is_some_and(zero) {
+            return Err(PlanError::EmptyBatch);
+        }
         let strategy = Strategy::Rolling {
             max_surge: surge,
             max_unavailable: unavailable,
             batch: None,
             pause: Span::default(),
         };
-        let room =
-            Self { surge: max_surge(&strategy, replicas), unavailable: max_unavailable(&strategy, replicas) };
-        if room.surge == 0 && room.unavailable >= replicas {
+        let (surge, unavailable) = (max_surge(&strategy, replicas), max_unavailable(&strategy, replicas));
+        if surge == 0 && unavailable >= replicas {
             return Err(PlanError::NothingServes { replicas });
         }
-        Ok(room)
+        let most = surge.saturating_add(unavailable);
+        let asked = batch.is_some();
+        let batch = batch.map_or(most, |amount| rounded_up(amount, replicas).max(1).min(most));
+        let leaving = if asked { batch } else { u32::MAX };
+        Ok(Self { surge, unavailable, batch, leaving })
     }
 }
 
-/// Batches of at most surge + unavailable instances. A batch first grows the new fleet into the room above, moves the
-/// weight, and then takes from the old fleet what the room below allows.
-fn rolling(replicas: u32, old: u32, room: Room, pause: Span) -> Vec<Stage> {
+/// Batches of at most `room.batch` instances. A batch first grows the new fleet into the room above, moves the
+/// weight, and then takes from the old fleet what the room below allows, from one failure domain alone.
+fn rolling(replicas: u32, old: u32, room: Room, zones: &[u32], rests: &Rests<'_>) -> Vec<Stage> {
     let most = replicas.max(old).saturating_add(room.surge);
     let least = replicas - room.unavailable;
-    let batch = room.surge.saturating_add(room.unavailable);
     let (mut new, mut left) = (0, old);
     let mut stages: Vec<Stage> = Vec::new();
     while new < replicas || left > 0 {
-        let grown = new + (replicas - new).min(most.saturating_sub(new + left)).min(batch);
-        let shrunk = left.min(least.saturating_sub(grown));
+        let grown = new + (replicas - new).min(most.saturating_sub(new + left)).min(room.batch);
+        let within = floor_of_zone(old, left, zones);
+        let shrunk = least.saturating_sub(grown).max(within).max(left.saturating_sub(room.leaving)).min(left);
         let mut gates = Vec::new();
         if grown > new {
             gates.push(Gate::Healthy);
@@ -252,18 +333,41 @@ fn rolling(replicas: u32, old: u32, room: Room, pause: Span) -> Vec<Stage> {
         if new == 0 && grown > 0 {
             gates.push(Gate::Verified);
         }
-        gates.push(Gate::Acknowledged);
         let last = grown == replicas && shrunk == 0;
-        if grown > 0 && !last {
-            gates = with_hold(gates, pause);
-        }
+        gates.extend(rests.batch(percent(new, replicas), percent(grown, replicas), last));
         if shrunk < left {
             gates.push(Gate::Drained);
         }
-        stages.push(Stage { new: grown, old: shrunk, weight: weight_by_size(grown, shrunk), gates });
+        stages.push(Stage {
+            new: grown,
+            old: shrunk,
+            weight: weight_by_size(grown, shrunk),
+            baseline: 0,
+            gates,
+        });
         (new, left) = (grown, shrunk);
     }
     stages
+}
+
+/// How many old instances are left when the domain that is being emptied is empty. Providers take the domains in
+/// order, so the instances left are those of the last ones.
+fn floor_of_zone(old: u32, left: u32, zones: &[u32]) -> u32 {
+    if zones.iter().sum::<u32>() != old {
+        return 0;
+    }
+    let mut after = old;
+    for zone in zones {
+        after -= zone;
+        if after < left {
+            return after;
+        }
+    }
+    0
+}
+
+fn percent(part: u32, whole: u32) -> u8 {
+    u8::try_from(share(part, 100) / u64::from(whole.max(1))).unwrap_or(100)
 }
 
 /// The new fleet's share of the traffic is its share of the instances; whole percents round in favour of the smaller

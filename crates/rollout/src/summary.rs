@@ -55,12 +55,11 @@ impl Rollout {
             State::Running { .. } => {
                 let wanted = self.gate().map_or_else(|| "for the next stage".into(), Gate::wanted);
                 let counts = view.map(|view| self.counts(index, view)).unwrap_or_default();
-                format!(
-                    "{}: stage {} of {}, waiting {wanted}{counts}",
-                    self.new,
-                    index + 1,
-                    self.stages.len()
-                )
+                let (new, stage, stages) = (&self.new, index + 1, self.stages.len());
+                let note = self.memory.note.as_ref().map(|it| format!("; {}", it.text)).unwrap_or_default();
+                let paused = self.paused.as_ref().map(|it| format!(" (paused by {})", it.by));
+                let paused = paused.unwrap_or_default();
+                format!("{new}: stage {stage} of {stages}, waiting {wanted}{counts}{note}{paused}")
             }
             State::RollingBack { reason, .. } => {
                 format!("{}: going back to {}: {reason}", self.new, self.target())

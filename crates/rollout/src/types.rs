@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use kiln_model::{FleetId, RolloutSpec};
 use serde::{Deserialize, Serialize};
 
+use crate::analysis::{AnalysisState, Reading, Sample};
+
 /// One step of a rollout: what must be so before the next stage begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stage {
@@ -14,8 +16,29 @@ pub struct Stage {
     pub old: u32,
     /// Percent of the traffic that the new fleet takes; the old one has the rest.
     pub weight: u8,
+    /// Size of the baseline fleet: as many fresh instances of the old release as there are new ones, with as much
+    /// traffic, so that both are compared at the same age and load. 0 where nothing is compared with.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub baseline: u32,
     /// What must hold, in this order, before the next stage.
     pub gates: Vec<Gate>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the shape that serde calls")]
+fn is_zero(size: &u32) -> bool {
+    *size == 0
+}
+
+impl Stage {
+    /// Percent of the traffic that the baseline fleet takes.
+    pub fn baseline_weight(&self) -> u8 {
+        if self.baseline > 0 { self.weight } else { 0 }
+    }
+
+    /// Percent of the traffic that the old fleet takes.
+    pub fn old_weight(&self) -> u8 {
+        100_u8.saturating_sub(self.weight).saturating_sub(self.baseline_weight())
+    }
 }
 
 /// What must hold before the next stage.
@@ -26,10 +49,22 @@ pub enum Gate {
     Healthy,
     /// The checks of the image passed against the new fleet.
     Verified,
+    /// A person let the new fleet have this stage's share of the traffic.
+    Approved,
     /// The data plane confirmed the weights.
     Acknowledged,
     /// So many milliseconds have passed with the gates before still holding.
     Held {
+        /// Length.
+        millis: u64,
+    },
+    /// The same, and what was measured meanwhile says that the release is good.
+    Analysed {
+        /// Length at least.
+        millis: u64,
+    },
+    /// The rollout is done with the old fleet, which waits for so long at full size: going back is instant.
+    Delayed {
         /// Length.
         millis: u64,
     },
@@ -44,6 +79,9 @@ pub struct Rollout {
     pub new: FleetId,
     /// The fleet that serves now and is the way back; `None` on a first deploy.
     pub old: Option<FleetId>,
+    /// The fleet of the old release that the new one is compared with, where its stages have one.
+    #[serde(default)]
+    pub baseline: Option<FleetId>,
     /// Instances wanted of the new fleet.
     pub replicas: u32,
     /// Size of the old fleet when the rollout began.
@@ -58,13 +96,27 @@ pub struct Rollout {
     pub started_ms: i64,
     /// When it last got on.
     pub progress_ms: i64,
+    /// A person stopped it where it is; failures still bring the old fleet back.
+    #[serde(default)]
+    pub paused: Option<Act>,
     /// What it must remember beside its state.
     #[serde(default)]
     pub memory: Memory,
 }
 
+/// What a person did to a rollout.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// When.
+    pub at_ms: i64,
+}
+
 /// What a rollout must remember beside its state, so that a decision never depends on what was observed earlier.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Memory {
     /// The furthest stage and gate that were reached: only what goes beyond them is progress.
     pub furthest: (usize, usize),
@@ -74,6 +126,89 @@ pub struct Memory {
     pub wish: Wish,
     /// On the way back: the data plane has confirmed that the old fleet has all the traffic.
     pub shifted_back: bool,
+    /// Instances of the old fleet that were not healthy when the rollout began: a release that comes to cure them is
+    /// not blamed for them.
+    #[serde(default)]
+    pub ill_before: Option<u32>,
+    /// What was counted since the analysis of this stage began.
+    #[serde(default)]
+    pub window: Option<Counted>,
+    /// What the analysis of this stage must remember.
+    #[serde(default)]
+    pub analysis: AnalysisState,
+    /// Who let pass what: by stage and gate.
+    #[serde(default)]
+    pub promotions: Vec<Promotion>,
+    /// A person promoted it altogether: nothing is held or asked any more.
+    #[serde(default)]
+    pub promoted: bool,
+    /// Tried again after it had failed: what happened before then counts no more.
+    #[serde(default)]
+    pub retried: Option<Retried>,
+    /// Why it stands, beside the gate that it waits for.
+    #[serde(default)]
+    pub note: Option<Note>,
+    /// It goes back for a reason that says nothing about its content.
+    #[serde(default)]
+    pub blameless: bool,
+}
+
+/// A person let a rollout pass a gate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promotion {
+    /// The stage, counted from 0.
+    pub stage: usize,
+    /// The gate, counted from 0.
+    pub gate: usize,
+    /// Who, when, why.
+    pub act: Act,
+}
+
+/// From where a retried rollout counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retried {
+    /// When.
+    pub at_ms: i64,
+    /// Starts in a row that had failed by then.
+    pub failed_starts: u32,
+}
+
+/// Why a rollout stands where it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Which kind.
+    pub kind: NoteKind,
+    /// Told to people.
+    pub text: String,
+}
+
+/// Kinds of [`Note`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoteKind {
+    /// Taking more instances away would leave fewer than must be ready.
+    Budget,
+    /// A freeze window is open.
+    Frozen,
+    /// Too many of all the instances are ill.
+    Unhealthy,
+    /// Too little was measured; synthetic probes are asked for.
+    NoData,
+    /// What was measured decides nothing: a person must.
+    Inconclusive,
+}
+
+/// Counters since the analysis of a stage began, also over restarts of the data plane.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Counted {
+    /// The data plane's start that `start` and `last` belong to.
+    pub epoch_ms: i64,
+    /// The counters when the window (or this epoch of it) began.
+    pub start: BTreeMap<FleetId, Sample>,
+    /// The counters when they were last seen.
+    pub last: BTreeMap<FleetId, Sample>,
+    /// What was counted in epochs before this one.
+    pub carried: BTreeMap<FleetId, Sample>,
 }
 
 /// Sizes and weights at one moment.
@@ -83,6 +218,9 @@ pub struct Wish {
     pub new: u32,
     /// Size of the old fleet.
     pub old: u32,
+    /// Size of the baseline fleet.
+    #[serde(default)]
+    pub baseline: u32,
     /// Percent by fleet, none of them 0; sums to 100, or is empty for "nothing serves".
     pub weights: BTreeMap<FleetId, u8>,
 }
@@ -141,6 +279,18 @@ pub struct View {
     /// weights are in force is unknown, not nothing. Only clocks and failed starts are judged on such a view.
     #[serde(default)]
     pub unsure: bool,
+    /// What the data plane has counted since `epoch_ms`, by fleet.
+    #[serde(default)]
+    pub samples: BTreeMap<FleetId, Sample>,
+    /// When the data plane that counts was started.
+    #[serde(default)]
+    pub epoch_ms: i64,
+    /// The last reading of each further metric.
+    #[serde(default)]
+    pub readings: BTreeMap<String, Reading>,
+    /// Why no stage may be begun at present, such as a freeze window; going back is always allowed.
+    #[serde(default)]
+    pub frozen: Option<String>,
 }
 
 /// One fleet as the engine sees it.
@@ -183,6 +333,16 @@ pub enum Action {
     },
     /// The image's checks run against the fleet.
     Verify {
+        /// Which.
+        fleet: FleetId,
+    },
+    /// The metrics that the data plane does not know are read.
+    Measure {
+        /// About which.
+        fleet: FleetId,
+    },
+    /// Synthetic requests are sent to the fleet, because too few others come.
+    Probe {
         /// Which.
         fleet: FleetId,
     },

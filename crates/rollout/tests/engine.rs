@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use kiln_model::{Amount, FleetId, RolloutSpec, Span, Strategy};
-use kiln_rollout::{Action, Decision, FleetView, Gate, Rollout, State, View, abort, decide, start};
+use kiln_rollout::{Action, Decision, FleetView, Gate, Rollout, Setup, State, View, abort, decide, start};
 
 const T0: i64 = 1_000_000;
 
@@ -27,12 +27,12 @@ fn weights(new_share: u8) -> BTreeMap<FleetId, u8> {
 
 fn view(old_fleet: FleetView, new_fleet: FleetView, acked: u8) -> View {
     let fleets = BTreeMap::from([(old(), old_fleet), (new(), new_fleet)]);
-    View { fleets, acked_weights: weights(acked), checks: Some(Ok(())), unsure: false }
+    View { fleets, acked_weights: weights(acked), checks: Some(Ok(())), ..View::default() }
 }
 
 fn rollout(strategy: Strategy) -> Rollout {
     let spec = RolloutSpec { strategy, ..RolloutSpec::default() };
-    start(new(), Some(old()), 3, 3, spec, T0).unwrap()
+    start(Setup::new(new(), Some((old(), 3)), 3, spec), T0).unwrap()
 }
 
 fn blue_green(hold_secs: u64) -> Rollout {
@@ -123,7 +123,7 @@ fn deciding_twice_changes_nothing() {
 #[test]
 fn healthy_means_ready_for_long_enough() {
     let spec = RolloutSpec { min_healthy: Span::from_secs(5), ..RolloutSpec::default() };
-    let rollout = start(new(), Some(old()), 3, 3, spec, T0).unwrap();
+    let rollout = start(Setup::new(new(), Some((old(), 3)), 3, spec), T0).unwrap();
     let mut seen = view(ready(3), ready(3), 0);
     seen.fleets.get_mut(&new()).unwrap().ready_since_ms[1] = T0 + 700;
     let early = decide(&rollout, &seen, T0 + 5_000);
@@ -235,7 +235,7 @@ fn a_loss_after_the_shift_turns_back_in_one_decision() {
 
 #[test]
 fn one_of_five_may_be_missing() {
-    let rollout = start(new(), Some(old()), 5, 5, blue_green(60).spec, T0).unwrap();
+    let rollout = start(Setup::new(new(), Some((old(), 5)), 5, blue_green(60).spec), T0).unwrap();
     let shifted = decide(&rollout, &view(ready(5), ready(5), 0), T0).rollout;
     let held = decide(&shifted, &view(ready(5), ready(5), 100), T0 + 1).rollout;
     assert_eq!(at(&decide(&held, &view(ready(5), ready(4), 100), T0 + 2)), (1, 1));
@@ -335,7 +335,7 @@ fn rolling_back_half_way_brings_the_traffic_back_with_the_instances() {
 
 #[test]
 fn a_first_deploy_has_nothing_to_go_back_to() {
-    let rollout = start(new(), None, 2, 0, RolloutSpec::default(), T0).unwrap();
+    let rollout = start(Setup::new(new(), None, 2, RolloutSpec::default()), T0).unwrap();
     let failed = FleetView { failed_starts: 3, starting_since_ms: vec![T0], ..FleetView::default() };
     let seen = View { fleets: BTreeMap::from([(new(), failed)]), checks: Some(Ok(())), ..View::default() };
     let back = decide(&rollout, &seen, T0 + 1);

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use kiln_model::{Amount, FleetId, RolloutSpec, Span, Strategy as Kind};
-use kiln_rollout::{Action, Decision, FleetView, Rollout, State, View, abort, decide, start};
+use kiln_rollout::{Action, Decision, FleetView, Rollout, Setup, State, View, abort, decide, start};
 use proptest::prelude::*;
 
 const T0: i64 = 1_000_000;
@@ -40,7 +40,7 @@ prop_compose! {
         auto_rollback in prop::bool::weighted(0.9),
     ) -> Option<Rollout> {
         let spec = RolloutSpec { strategy, min_healthy, auto_rollback, ..RolloutSpec::default() };
-        start(fleet(2), old.map(|_| fleet(1)), replicas, old.unwrap_or(0), spec, T0).ok()
+        start(Setup::new(fleet(2), old.map(|size| (fleet(1), size)), replicas, spec), T0).ok()
     }
 }
 
@@ -82,7 +82,7 @@ fn obedient(rollout: &Rollout, now: i64) -> View {
     let fleet_of =
         |size: u32| FleetView { ready_since_ms: vec![now - 10_000; size as usize], ..FleetView::default() };
     let fleets = BTreeMap::from([(fleet(1), fleet_of(wish.old)), (fleet(2), fleet_of(wish.new))]);
-    View { fleets, acked_weights: wish.weights.clone(), checks: Some(Ok(())), unsure: false }
+    View { fleets, acked_weights: wish.weights.clone(), checks: Some(Ok(())), ..View::default() }
 }
 
 fn check(before: &Rollout, view: &View, decision: &Decision) -> Result<(), TestCaseError> {
@@ -94,6 +94,9 @@ fn check(before: &Rollout, view: &View, decision: &Decision) -> Result<(), TestC
                 sizes.insert(fleet.clone(), *size);
             }
             Action::Weights { weights: wished } => weights = Some(wished.clone()),
+            Action::Measure { fleet: asked } | Action::Probe { fleet: asked } => {
+                prop_assert_eq!(asked, &fleet(2));
+            }
             Action::Verify { fleet: verified } => prop_assert_eq!(verified, &fleet(2)),
         }
     }
@@ -141,7 +144,7 @@ proptest! {
                 let acked = BTreeMap::from([(fleet(1), 100 - acked), (fleet(2), acked)]);
                 let fleets = BTreeMap::from([(fleet(1), old), (fleet(2), new)]);
                 let checks = checks.map(|good| if good { Ok(()) } else { Err("no".into()) });
-                view = View { fleets, acked_weights: acked, checks, unsure };
+                view = View { fleets, acked_weights: acked, checks, unsure, ..View::default() };
             }
             let decision = decide(&rollout, &view, now);
             check(&rollout, &view, &decision)?;

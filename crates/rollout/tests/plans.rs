@@ -138,7 +138,8 @@ fn what_cannot_work_is_refused_with_the_reason() {
 #[test]
 fn the_linter_sees_each_broken_promise() {
     let spec = RolloutSpec::default();
-    let stage = |new, old, weight, gates: &[Gate]| Stage { new, old, weight, gates: gates.to_vec() };
+    let stage =
+        |new, old, weight, gates: &[Gate]| Stage { new, old, weight, baseline: 0, gates: gates.to_vec() };
     let healthy = [Gate::Healthy, Gate::Verified, Gate::Acknowledged];
     let last = stage(4, 0, 100, &[Gate::Healthy, Gate::Verified, Gate::Acknowledged, Gate::Drained]);
     let rules = |stages: &[Stage], spec: &RolloutSpec| {

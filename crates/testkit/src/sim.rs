@@ -11,7 +11,7 @@ mod scenario;
 use std::fmt;
 
 use kiln_model::FleetId;
-use kiln_rollout::{State, abort, start};
+use kiln_rollout::{Setup, State, abort, start};
 
 use crate::{FakeClock, FakeProvider, FakeTraffic, Rng, fleet_spec};
 use control::{Control, Disk};
@@ -132,16 +132,14 @@ impl<'a> Simulator<'a> {
     fn run(&mut self) -> Result<Outcome, String> {
         self.settle_old();
         let begun = self.clock.now_ms();
-        let old = self.scenario.old.map(|_| fleet(1));
-        let rollout = start(
+        let setup = Setup::new(
             fleet(2),
-            old,
+            self.scenario.old.map(|size| (fleet(1), size)),
             self.scenario.replicas,
-            self.scenario.old.unwrap_or(0),
             self.scenario.spec.clone(),
-            begun,
-        )
-        .map_err(|error| format!("the scenario cannot be planned: {error}"))?;
+        );
+        let rollout =
+            start(setup, begun).map_err(|error| format!("the scenario cannot be planned: {error}"))?;
         self.disk.save(&rollout);
         self.provider.faults(self.scenario.provider);
         let mut control = Control::new(self.scenario);

@@ -1,6 +1,7 @@
 //! Beginning rollouts that wait: when what comes before them has succeeded.
 
 use kiln_model::{RolloutSpec, Span, Strategy};
+use kiln_rollout::Setup;
 use rusqlite::Connection;
 
 use super::world::{World, tell};
@@ -68,8 +69,9 @@ impl World {
         }
         let old_size = old.as_ref().map_or(0, |old| self.size(old));
         let spec = spec(&stored.release.content.service.rollout, entry.purpose);
-        let fleet = entry.fleet.clone();
-        match kiln_rollout::start(fleet, old.clone(), stored.replicas, old_size, spec, now_ms) {
+        let setup =
+            Setup::new(entry.fleet.clone(), old.clone().map(|old| (old, old_size)), stored.replicas, spec);
+        match kiln_rollout::start(setup, now_ms) {
             Err(error) => cancel(db, entry, error.to_string(), now_ms),
             Ok(engine) => {
                 let what = What::Started {

@@ -86,6 +86,7 @@ impl World {
                     self.set_weights(db, &entry.fleet.environment, &entry.fleet.service, weights)?;
                 }
                 Action::Verify { fleet } => plan.verify(fleet, entry.id),
+                Action::Measure { .. } | Action::Probe { .. } => {}
             }
         }
         Ok(())

@@ -132,6 +132,7 @@ impl<'a> Control<'a> {
                 Action::Verify { .. } => {
                     self.checks_due.get_or_insert(now.saturating_add_unsigned(rng.below(1_000)));
                 }
+                Action::Measure { .. } | Action::Probe { .. } => {}
             }
         }
         self.survive(rng)?;
@@ -168,7 +169,13 @@ impl<'a> Control<'a> {
         let fleets =
             seen.fleets.iter().map(|(id, fleet)| (id.clone(), self.fleet_view(id, fleet, traffic))).collect();
         let acked_weights = self.acked.as_ref().map(|table| table.weights.clone()).unwrap_or_default();
-        View { fleets, acked_weights, checks: self.checks.clone(), unsure: self.acked.is_none() }
+        View {
+            fleets,
+            acked_weights,
+            checks: self.checks.clone(),
+            unsure: self.acked.is_none(),
+            ..View::default()
+        }
     }
 
     fn fleet_view(&self, id: &FleetId, fleet: &FleetObservation, traffic: &FakeTraffic) -> FleetView {

@@ -140,6 +140,7 @@ fn rules(rng: &mut Rng) -> RolloutSpec {
         progress_deadline: Span::from_millis(60_000 + rng.below(30_000)),
         drain_deadline: span(rng, 5_000),
         auto_rollback: !rng.chance(50),
+        ..RolloutSpec::default()
     }
 }
 
@@ -158,7 +159,7 @@ fn strategy(rng: &mut Rng) -> Strategy {
         _ => Strategy::Rolling {
             max_surge: amount(rng),
             max_unavailable: amount(rng),
-            batch: None,
+            batch: if rng.chance(300) { Some(amount(rng)) } else { None },
             pause: hold,
         },
     }
