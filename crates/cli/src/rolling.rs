@@ -54,6 +54,8 @@ pub(crate) fn begin(control: &Control, what: &What, releases: Vec<ReleaseContent
         author: crate::context::author(),
         reason: what.reason.clone(),
         force: what.force,
+        freezes: Vec::new(),
+        emergency: None,
     };
     control.call(|client| async move { client.deploy(&request).await })
 }

@@ -1,6 +1,6 @@
 //! What is asked to be done: deploy, plan, rollback, abort, down, lift.
 
-use kiln_model::{Digest, Name, ReleaseContent, ReleaseNumber};
+use kiln_model::{Digest, Freeze, Name, ReleaseContent, ReleaseNumber};
 use kiln_rollout::Stage;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,12 @@ pub struct DeployRequest {
     /// Also deploy what is in quarantine, which lifts it.
     #[serde(default)]
     pub force: bool,
+    /// When the environment is not deployed to.
+    #[serde(default)]
+    pub freezes: Vec<Freeze>,
+    /// Why it is deployed all the same during a freeze.
+    #[serde(default)]
+    pub emergency: Option<String>,
 }
 
 /// What a deploy set off. It is durable; follow the events after `after` to see it happen.

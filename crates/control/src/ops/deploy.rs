@@ -14,7 +14,9 @@ use crate::diff::differences;
 use crate::event::{Purpose, RolloutId, What};
 use crate::reconcile::{Control, append};
 use crate::routes::PeerListen;
-use crate::state::{Desired, Entry, RolloutState, Stored, events, fleets, quarantines, releases, rollouts};
+use crate::state::{
+    Desired, Entry, RolloutState, Rules, Stored, events, fleets, quarantines, releases, rollouts,
+};
 use crate::traffic::Traffic;
 
 impl<P: Provider, T: Traffic> Control<P, T> {
@@ -145,6 +147,7 @@ fn waiting(one: &Assessed, request: &DeployRequest, after: Vec<RolloutId>, now: 
         after,
         progress: None,
         blameless: false,
+        rules: Rules { group: None, freezes: request.freezes.clone(), emergency: request.emergency.clone() },
         reason: request.reason.clone(),
         author: request.author.clone(),
         created_ms: now,

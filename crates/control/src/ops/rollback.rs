@@ -10,7 +10,7 @@ use super::{ControlError, pointer};
 use crate::api::{AbortAnswer, AbortRequest, LiftAnswer, LiftRequest, RollbackAnswer, RollbackRequest};
 use crate::event::{Purpose, What};
 use crate::reconcile::{Control, append, cancel};
-use crate::state::{Entry, Pointer, RolloutState, events, quarantines, releases, rollouts};
+use crate::state::{Entry, Pointer, RolloutState, Rules, events, quarantines, releases, rollouts};
 use crate::traffic::Traffic;
 
 impl<P: Provider, T: Traffic> Control<P, T> {
@@ -57,6 +57,7 @@ fn rollback(db: &Connection, request: &RollbackRequest, now: i64) -> Result<Roll
         after: Vec::new(),
         progress: None,
         blameless: false,
+        rules: Rules::default(),
         reason: request.reason.clone(),
         author: request.author.clone(),
         created_ms: now,

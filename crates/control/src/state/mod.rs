@@ -33,7 +33,7 @@ pub use error::StateError;
 pub use fleets::Desired;
 pub use quarantines::Quarantine;
 pub use releases::Stored;
-pub use rollouts::{Entry, RolloutState};
+pub use rollouts::{Entry, RolloutState, Rules};
 pub use services::Pointer;
 pub use taints::Taint;
 

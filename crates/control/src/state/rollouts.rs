@@ -1,6 +1,6 @@
 //! The table of rollouts.
 
-use kiln_model::{FleetId, Name, ReleaseNumber};
+use kiln_model::{FleetId, Freeze, Name, ReleaseNumber};
 use kiln_rollout::Rollout;
 use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::StateError;
 use super::sql::{self, Json};
 use crate::event::{Progress, Purpose, RolloutId};
 
-const COLUMNS: &str = "id, environment, service, release, old, purpose, status, engine, after, progress, blameless, reason, author, created_ms, ended_ms";
+const COLUMNS: &str = "id, environment, service, release, old, purpose, status, engine, after, progress, blameless, rules, reason, author, created_ms, ended_ms";
 
 /// Where a rollout stands, seen from outside of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,8 @@ pub struct Entry {
     pub progress: Option<Progress>,
     /// It was turned back by a person or by something outside of its content.
     pub blameless: bool,
+    /// What holds for it beside its release.
+    pub rules: Rules,
     /// Why it goes back, failed or was cancelled.
     pub reason: Option<String>,
     /// Who asked for it.
@@ -60,10 +62,24 @@ pub struct Entry {
     pub ended_ms: Option<i64>,
 }
 
+/// What holds for a rollout beside its release: how it was asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rules {
+    /// The first rollout of those that were asked for together: what fails takes back those that came before it.
+    pub group: Option<RolloutId>,
+    /// When no stage may begin.
+    pub freezes: Vec<Freeze>,
+    /// Why it passes freezes.
+    pub emergency: Option<String>,
+}
+
 /// Adds a rollout and tells its number; `entry.id` is not looked at.
 pub(crate) fn add(db: &Connection, entry: &Entry) -> Result<RolloutId, StateError> {
-    let text = "INSERT INTO rollouts (environment, service, release, old, purpose, status, engine, after, progress,
-                blameless, reason, author, created_ms, ended_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let text =
+        "INSERT INTO rollouts (environment, service, release, old, purpose, status, engine, after, progress,
+                blameless, rules, reason, author, created_ms, ended_ms)
+                VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let values = params![
         entry.fleet.environment.as_str(),
         entry.fleet.service.as_str(),
@@ -75,6 +91,7 @@ pub(crate) fn add(db: &Connection, entry: &Entry) -> Result<RolloutId, StateErro
         Json(&entry.after),
         entry.progress.as_ref().map(Json),
         entry.blameless,
+        Json(&entry.rules),
         entry.reason,
         entry.author,
         entry.created_ms,
@@ -176,6 +193,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<Entry> {
         after: sql::json(row, "after")?,
         progress: row.get::<_, Option<Json<Progress>>>("progress")?.map(|json| json.0),
         blameless: row.get("blameless")?,
+        rules: sql::json(row, "rules")?,
         reason: row.get("reason")?,
         author: row.get("author")?,
         created_ms: row.get("created_ms")?,

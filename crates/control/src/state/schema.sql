@@ -39,6 +39,7 @@ CREATE TABLE rollouts (
     after       TEXT NOT NULL CHECK (json_valid(after)),
     progress    TEXT CHECK (progress IS NULL OR json_valid(progress)),
     blameless   INTEGER NOT NULL DEFAULT 0,
+    rules       TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(rules)),
     reason      TEXT,
     author      TEXT NOT NULL,
     created_ms  INTEGER NOT NULL,

@@ -194,6 +194,8 @@ pub(crate) fn request(contents: Vec<ReleaseContent>) -> DeployRequest {
         author: "ann".into(),
         reason: None,
         force: false,
+        freezes: Vec::new(),
+        emergency: None,
     }
 }
 

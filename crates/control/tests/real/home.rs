@@ -160,6 +160,8 @@ impl Home {
             author: "ann".into(),
             reason: None,
             force: false,
+            freezes: Vec::new(),
+            emergency: None,
         };
         block_on(self.client().deploy(&request)).unwrap()
     }
