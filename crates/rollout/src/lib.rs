@@ -8,6 +8,7 @@
 //! Nothing in here reads a clock, takes a random number or touches the world; the manifest links nothing that
 //! could, and `tests/purity.rs` says so.
 
+pub mod analysis;
 mod back;
 mod decide;
 mod draw;
