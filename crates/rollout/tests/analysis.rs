@@ -386,6 +386,21 @@ mod comparison {
     }
 
     #[test]
+    fn latencies_are_looked_at_when_they_have_doubled_and_once_at_the_end() {
+        let mut state = AnalysisState::default();
+        let mut spent_after = |requests, over| {
+            let fleet = fleet(requests, 0, &[(20_000, requests)]);
+            let window = Window { new: fleet.clone(), base: Some(fleet) };
+            twice(&against(Against::Old), &mut state, &window, &BTreeMap::new(), over);
+            serde_json::to_value(&state).unwrap()["looks"]["spent"].as_u64()
+        };
+        let looks: Vec<_> = [49, 50, 60, 99, 100, 150, 900, 1000].map(|n| spent_after(n, false)).into();
+        assert_eq!(looks, [0, 1, 1, 1, 2, 2, 3, 3].map(Some), "six doublings in one step are one look");
+        let looks: Vec<_> = [1000, 1100, 1999, 2000].map(|n| spent_after(n, true)).into();
+        assert_eq!(looks, [4, 4, 4, 5].map(Some));
+    }
+
+    #[test]
     fn a_dependency_that_fails_both_while_the_shares_shift_is_no_difference() {
         // Simpson's paradox: all failures fall into a minute in which the new fleet had most of the traffic.
         let mut state = AnalysisState::default();

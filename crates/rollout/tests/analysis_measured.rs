@@ -160,7 +160,7 @@ fn against(against: Against) -> AnalysisSpec {
 /// three standard deviations of the measurement itself. The seeds are fixed, so this passes or fails for good.
 fn keeps_its_promise(
     what: &str,
-    spec: AnalysisSpec,
+    spec: &AnalysisSpec,
     requests: u64,
     feed: &dyn Fn(&mut Rng, u64, &mut Window),
 ) {
@@ -181,8 +181,8 @@ mod false_alarms {
     #[test]
     fn an_error_rate_at_its_limit_and_below() {
         let only = |fleet: Fleet| shared(fleet, fleet, 1.0);
-        keeps_its_promise("error rate exactly at the limit", limits(), 2000, &only(failing(0.01)));
-        keeps_its_promise("error rate at half the limit", limits(), 2000, &only(failing(0.005)));
+        keeps_its_promise("error rate exactly at the limit", &limits(), 2000, &only(failing(0.01)));
+        keeps_its_promise("error rate at half the limit", &limits(), 2000, &only(failing(0.005)));
     }
 
     #[test]
@@ -192,13 +192,13 @@ mod false_alarms {
             let micros = if rng.chance(0.01) { 200_000 } else { 20_000 };
             count(&mut window.new, false, micros);
         };
-        keeps_its_promise("1 % slower than max_p99", spec, 2000, &feed);
+        keeps_its_promise("1 % slower than max_p99", &spec, 2000, &feed);
         let spec = AnalysisSpec { max_p50: Some(Span::from_millis(64)), ..AnalysisSpec::default() };
         let feed = |rng: &mut Rng, _: u64, window: &mut Window| {
             let micros = if rng.chance(0.5) { 200_000 } else { 20_000 };
             count(&mut window.new, false, micros);
         };
-        keeps_its_promise("half slower than max_p50", spec, 2000, &feed);
+        keeps_its_promise("half slower than max_p50", &spec, 2000, &feed);
     }
 
     #[test]
@@ -206,14 +206,19 @@ mod false_alarms {
         let five = failing(0.05);
         keeps_its_promise(
             "equal fleets, half each",
-            against(Against::Baseline),
+            &against(Against::Baseline),
             2000,
             &shared(five, five, 0.5),
         );
-        keeps_its_promise("equal fleets, a tenth new", against(Against::Old), 3000, &shared(five, five, 0.1));
+        keeps_its_promise(
+            "equal fleets, a tenth new",
+            &against(Against::Old),
+            3000,
+            &shared(five, five, 0.1),
+        );
         keeps_its_promise(
             "equal fleets, nine tenths new",
-            against(Against::Old),
+            &against(Against::Old),
             3000,
             &shared(five, five, 0.9),
         );
@@ -226,13 +231,13 @@ mod false_alarms {
             let fleet = failing(if request % 1000 < 300 { 0.4 } else { 0.01 });
             shared(fleet, fleet, share)(rng, request, window);
         };
-        keeps_its_promise("equal fleets, drifting", against(Against::Old), 3000, &feed);
+        keeps_its_promise("equal fleets, drifting", &against(Against::Old), 3000, &feed);
     }
 
     #[test]
     fn latencies_that_are_slower_by_what_is_tolerated() {
         let quarter = shared(slower(1.25), GOOD, 0.5);
-        keeps_its_promise("latency a quarter slower", against(Against::Baseline), 2000, &quarter);
+        keeps_its_promise("latency a quarter slower", &against(Against::Baseline), 2000, &quarter);
         // The worst case of the test itself: every request as slow as its bucket allows, and a quarter more.
         let worst = |rng: &mut Rng, _: u64, window: &mut Window| {
             let micros = rng.latency(GOOD.median, GOOD.sigma);
@@ -243,7 +248,7 @@ mod false_alarms {
             let bound = base.latency[bucket(base, micros)].0;
             count(&mut window.new, false, bound + (bound / 4).max(1000));
         };
-        keeps_its_promise("latency at the edge of the test", against(Against::Baseline), 2000, &worst);
+        keeps_its_promise("latency at the edge of the test", &against(Against::Baseline), 2000, &worst);
     }
 
     #[test]
@@ -255,7 +260,7 @@ mod false_alarms {
             ..AnalysisSpec { against: Against::Baseline, ..limits() }
         };
         let edge = failing(0.01);
-        keeps_its_promise("all limits and a baseline", spec, 1500, &shared(edge, edge, 0.5));
+        keeps_its_promise("all limits and a baseline", &spec, 1500, &shared(edge, edge, 0.5));
     }
 
     /// What the sequential tests are for: a test of 5 % that is asked after every batch.

@@ -68,6 +68,7 @@ pub enum Measured {
 
 /// What is remembered between the decisions of one stage; a stage begins with the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AnalysisState {
     /// The first failure. It stays: the promise about false alarms is about ever rejecting, not about rejecting now.
     failed: Option<String>,
