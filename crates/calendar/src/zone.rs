@@ -29,6 +29,7 @@ pub fn time_zones() -> Vec<String> {
 pub fn nearest_by_city(city: &str) -> Option<String> {
     let wanted = city.trim().replace(' ', "_");
     time_zones().into_iter().find(|name| {
-        name.rsplit_once('/').is_some_and(|(_, last)| !wanted.is_empty() && last.eq_ignore_ascii_case(&wanted))
+        name.rsplit_once('/')
+            .is_some_and(|(_, last)| !wanted.is_empty() && last.eq_ignore_ascii_case(&wanted))
     })
 }

@@ -16,9 +16,7 @@ fn at(text: &str) -> u64 {
 }
 
 fn shown(millis: Option<u64>) -> String {
-    millis.map_or("-".into(), |ms| {
-        Timestamp::from_millisecond(ms.try_into().unwrap()).unwrap().to_string()
-    })
+    millis.map_or("-".into(), |ms| Timestamp::from_millisecond(ms.try_into().unwrap()).unwrap().to_string())
 }
 
 fn until(freeze: &Freeze, moment: &str) -> String {
