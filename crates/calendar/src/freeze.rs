@@ -11,6 +11,9 @@ use crate::zone::zone;
 /// hour, are six weeks.
 const MOST_BEGINNINGS: usize = 1000;
 
+/// All minutes one by one need 169 characters.
+const LONGEST: usize = 256;
+
 /// Beginnings are looked for from here when no moment is given: the search of a date that never comes ends at croner's
 /// last year, 5000, from wherever it begins. 2026-01-01T00:00:00Z.
 const FROM: u64 = 1_767_225_600_000;
@@ -89,6 +92,10 @@ pub fn check_cron(text: &str) -> Result<(), FreezeError> {
 }
 
 fn parse(text: &str) -> Result<Cron, FreezeError> {
+    if text.len() > LONGEST {
+        let reason = format!("it is longer than {LONGEST} characters");
+        return Err(FreezeError::Cron { text: text.chars().take(LONGEST).collect(), reason });
+    }
     let found = text.split_whitespace().count();
     if found != 5 {
         return Err(FreezeError::Fields { found });

@@ -64,9 +64,11 @@ fn freezes_that_touch_or_overlap_are_one() {
 }
 
 #[test]
-fn the_last_friday_of_a_month_can_be_named() {
+fn fridays_of_a_month_can_be_named() {
     let last = freeze("0 12 * * 5L", "1h", "UTC");
     assert_eq!(next(&last, "2026-01-01T00:00:00Z"), "2026-01-30T12:00:00Z");
+    let second = freeze("0 12 * * FRI#2", "1h", "UTC");
+    assert_eq!(next(&second, "2026-01-01T00:00:00Z"), "2026-01-09T12:00:00Z");
 }
 
 #[test]
@@ -103,4 +105,24 @@ fn zones_are_built_in_and_found_by_city() {
     assert!(check_time_zone("CEST+2").is_err());
     assert_eq!(nearest_by_city("new york").as_deref(), Some("America/New_York"));
     assert_eq!(nearest_by_city("Atlantis"), None);
+}
+
+proptest::proptest! {
+    /// Whatever is written, the answer comes, and a moment that is frozen lies before its end.
+    #[test]
+    fn no_expression_is_too_odd(
+        fields in proptest::collection::vec("[0-9*/,#LW?-]{1,6}|MON-FRI|JAN|\\PC{0,3}", 4..7),
+        at in 0_u64..8_000_000_000_000,
+        zone in 0_usize..400,
+    ) {
+        let zones = kiln_calendar::time_zones();
+        let freeze = freeze(&fields.join(" "), "25h", &zones[zone]);
+        if let Ok(Some(until)) = active(&freeze, at) {
+            assert!(until > at);
+        }
+        if let Ok(Some(begin)) = next_begin(&freeze, at) {
+            assert!(begin > at - at % 1000);
+            assert!(matches!(active(&freeze, begin), Ok(Some(_)) | Err(FreezeError::Endless { .. })));
+        }
+    }
 }

@@ -69,9 +69,9 @@ fn check_limits(world: &World<'_>, block: &Section<'_>) {
         if shorter > longer {
             let message = format!("`{low}` ({shorter}) is above `{high}` ({longer})");
             world.report.add(
-                Problem::error(block.at(low), message).also(block.at(high), "holds for more requests").help(
-                    format!("`{low}` would never be met first: make it {longer} or less, or take it out"),
-                ),
+                Problem::error(block.at(low), message)
+                    .also(block.at(high), "holds for more requests")
+                    .help(format!("make `{low}` {longer} or less, or take it out")),
             );
         }
     }

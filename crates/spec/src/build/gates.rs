@@ -39,6 +39,7 @@ struct Stops<'s> {
 
 impl Stops<'_> {
     fn approval(&self, block: &Section<'_>) -> Option<Approval> {
+        let by = self.approvers(block);
         let before = block.shares("before")?;
         if let Some(index) = descent(&before) {
             let problem = Problem::error(block.item_at("before", index), "`before` must ascend");
@@ -51,14 +52,22 @@ impl Stops<'_> {
         for (index, share) in before.iter().enumerate() {
             self.check(*share, block.item_at("before", index));
         }
+        Some(Approval { before, by })
+    }
+
+    fn approvers(&self, block: &Section<'_>) -> Vec<String> {
         let by = block.texts("by").unwrap_or_default();
-        if block.has("by") && (by.is_empty() || by.iter().any(|name| name.trim().is_empty())) {
+        if block.readable(&["by"]) && block.has("by") && by.is_empty() {
             let problem = Problem::error(block.at("by"), "`by` names nobody, so nobody could approve");
             self.world.report.add(
                 problem.help("write it like by = [\"alice\"], or take it out: anyone with a name may then"),
             );
         }
-        Some(Approval { before, by })
+        for (index, _) in by.iter().enumerate().filter(|(_, name)| name.trim().is_empty()) {
+            let problem = Problem::error(block.item_at("by", index), "this name is empty");
+            self.world.report.add(problem.help("write it like by = [\"alice\"]"));
+        }
+        by
     }
 
     /// In ascending order, however they stand.

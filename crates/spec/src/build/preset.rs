@@ -16,6 +16,10 @@ pub(super) struct Base {
     pub(super) name: Option<String>,
     /// What brought the values: the preset, the policy, else the rollout itself.
     pub(super) place: Place,
+    /// Whether it is Azure's policy.
+    pub(super) policy: bool,
+    /// Whether it could be read.
+    pub(super) sound: bool,
 }
 
 /// One preset of one strategy.
@@ -67,13 +71,16 @@ impl Base {
     pub(super) fn of(world: &World<'_>, section: &Section<'_>) -> Self {
         let strategy = plain(section.label_text());
         let spec = RolloutSpec { strategy, ..RolloutSpec::default() };
-        let mut base = Self { spec, name: None, place: section.place };
+        let mut base = Self { spec, name: None, place: section.place, policy: false, sound: true };
         if let Some(name) = section.text("preset") {
             base.name = Some(name.clone());
             base.place = section.at("preset");
             match find(section.label_text(), &name) {
                 Some(preset) => preset.values.apply(&mut base.spec),
-                None => unknown(world, section, &name),
+                None => {
+                    unknown(world, section, &name);
+                    base.sound = false;
+                }
             }
         }
         let Some(policy) = section.one("rolling_upgrade_policy") else { return base };
@@ -85,6 +92,8 @@ impl Base {
             );
         }
         base.place = policy.place;
+        base.policy = true;
+        base.sound &= policy.sound;
         azure::apply(world, policy, &mut base.spec);
         base
     }

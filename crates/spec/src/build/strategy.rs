@@ -24,7 +24,7 @@ pub(super) fn build(world: &World<'_>, section: &Section<'_>, base: &Base, repli
                 unavailable: section.amount("max_unavailable").unwrap_or(*max_unavailable),
             };
             let batch = section.amount("batch").or(*batch);
-            if section.readable(&["max_surge", "max_unavailable"]) {
+            if base.sound && section.readable(&["max_surge", "max_unavailable"]) {
                 room.check(world, section, base, replicas);
             }
             if batch.is_some_and(is_none) {
@@ -75,7 +75,10 @@ impl Room {
 }
 
 fn report_outage(world: &World<'_>, section: &Section<'_>, base: &Base, replicas: u32) {
-    let who = base.name.as_ref().map_or_else(|| "this rollout".to_owned(), |name| format!("{name:?}"));
+    let who = base.name.as_ref().map_or_else(
+        || if base.policy { "this policy" } else { "this rollout" }.to_owned(),
+        |name| format!("{name:?}"),
+    );
     let whom = match replicas {
         1 => "the only instance".to_owned(),
         many => format!("all {many} instances"),
@@ -84,10 +87,12 @@ fn report_outage(world: &World<'_>, section: &Section<'_>, base: &Base, replicas
     world.report.add(
         Problem::error(place(section, base, "max_unavailable"), message)
             .note("nothing would serve meanwhile")
-            .help(
+            .help(if base.policy {
+                "write maxSurge = true: new instances come first then"
+            } else {
                 "write max_surge = 1 and max_unavailable = 0, or use rollout \"blue-green\"; where two releases \
-                 may not run at once, rollout \"recreate\"",
-            ),
+                 may not run at once, rollout \"recreate\""
+            }),
     );
 }
 

@@ -19,7 +19,7 @@ const fn word(peer: &'static str, word: &'static str, block: &'static str, here:
 /// What to say about a word that a block does not have, when it is one of a peer's.
 pub(crate) fn word_of_a_peer(block: &str, word: &str) -> Option<String> {
     let known = WORDS.iter().find(|known| known.block == block && known.word == word)?;
-    Some(format!("{}'s `{word}` is written here as: {}", known.peer, known.here))
+    Some(format!("`{word}` of {} is written here as: {}", known.peer, known.here))
 }
 
 const KUBERNETES: &str = "Kubernetes";
@@ -120,3 +120,29 @@ static WORDS: &[Word] = &[
     word(KAMAL, "deploy_timeout", "rollout", "healthy_deadline = \"30s\""),
     word(KAMAL, "drain_timeout", "rollout", "drain_deadline = \"30s\""),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Block, ROOT};
+    use super::*;
+
+    fn find<'b>(block: &'b Block, name: &str) -> Option<&'b Block> {
+        (block.name == name).then_some(block).or_else(|| block.blocks.iter().find_map(|b| find(b, name)))
+    }
+
+    #[test]
+    fn no_word_of_a_peer_is_one_of_ours_and_all_can_be_met() {
+        for known in WORDS {
+            let block = find(&ROOT, known.block).unwrap_or_else(|| panic!("no block {}", known.block));
+            assert!(block.attribute(known.word).is_none(), "{} has {}", known.block, known.word);
+            assert!(block.block(known.word).is_none(), "{} has {}", known.block, known.word);
+            let same = WORDS.iter().filter(|w| (w.block, w.word) == (known.block, known.word));
+            assert_eq!(same.count(), 1, "{} stands twice", known.word);
+            let name: String =
+                known.here.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let ours = |b: &Block| b.attribute(&name).is_some() || b.block(&name).is_some();
+            let inner = ["metric", "analyse", "checkpoint", "image"].iter().filter_map(|b| find(&ROOT, b));
+            assert!(name == "a" || ours(block) || inner.into_iter().any(ours), "{}: {name}", known.word);
+        }
+    }
+}

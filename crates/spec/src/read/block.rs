@@ -201,7 +201,8 @@ impl<'r> Reader<'r> {
         let list: Vec<_> = only.iter().map(|label| format!("{} \"{label}\"", section.def.name)).collect();
         let message = format!("{} \"{}\" has no `{name}`", section.def.name, section.label_text());
         self.report(
-            Problem::error(place, message).help(format!("`{name}` belongs to {}", list.join(" and "))),
+            Problem::error(place, message)
+                .help(format!("`{name}` belongs to {}", crate::suggest::listed(&list))),
         );
     }
 

@@ -204,3 +204,18 @@ fn every_example_of_the_repository_holds_and_is_formatted() {
         assert_eq!(kiln_spec::format(&text).unwrap(), text, "kiln fmt {}", spec.display());
     }
 }
+
+#[test]
+fn every_block_of_the_guide_holds() {
+    let guide =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/spec.md")).unwrap();
+    let image = "image \"web\" {\n  base = oci(\"x\")\n  port \"http\" {\n    number = 8080\n  }\n}\n";
+    let blocks: Vec<_> =
+        guide.split("```hcl\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    for block in &blocks {
+        let used = block.contains("image.web") && !block.contains("image \"web\"");
+        let text = if used { format!("{image}{block}") } else { (*block).to_owned() };
+        load_text(&text).unwrap_or_else(|errors| panic!("{errors}\n{block}"));
+    }
+    assert!(blocks.len() >= 5, "the guide moved");
+}
