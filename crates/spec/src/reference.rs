@@ -86,7 +86,7 @@ fn attributes(out: &mut String, attributes: &[Attribute]) {
         }
         if !attribute.only.is_empty() {
             let labels: Vec<_> = attribute.only.iter().map(|label| format!("`\"{label}\"`")).collect();
-            let _ = write!(doc, " Only with {}.", labels.join(" and "));
+            let _ = write!(doc, " Only with {}.", crate::suggest::listed(&labels));
         }
         if attribute.without_effect {
             doc.push_str(" Without effect yet.");

@@ -20,7 +20,7 @@ pub(super) fn build(
     let image = section.named("image")?;
     let probe = if kind == "http" {
         if let Some(draft) = images.get(&image).filter(|draft| draft.sound) {
-            check_port(world, block, draft);
+            check_port(world, block, draft, "an `http` check");
         }
         CheckProbe::Http {
             get: block.text("get")?,
@@ -38,10 +38,11 @@ pub(super) fn build(
     Some(Check { name: section.label_text().to_owned(), image, probe })
 }
 
-fn check_port(world: &World<'_>, block: &Section<'_>, image: &ImageDraft) {
+/// Whether the image has the port that a request is for. `what` begins a sentence.
+pub(super) fn check_port(world: &World<'_>, block: &Section<'_>, image: &ImageDraft, what: &str) {
     let ports = &image.recipe.config.ports;
     if ports.is_empty() {
-        let message = format!("an `http` check needs a port, and the image `{}` has none", image.recipe.name);
+        let message = format!("{what} needs a port, and the image `{}` has none", image.recipe.name);
         world.report.add(
             Problem::error(block.place, message)
                 .also(image.place, "the image")

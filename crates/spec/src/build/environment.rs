@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kiln_model::{Environment, Name, Span};
+use kiln_calendar::FreezeError;
+use kiln_model::{Environment, Freeze, Name, Span};
 
 use crate::eval::World;
 use crate::read::Section;
@@ -11,12 +12,38 @@ use crate::suggest::did_you_mean;
 
 const EVIDENCE: [&str; 5] = ["built-from", "tested", "scanned", "approved", "soaked"];
 
-pub(super) fn build(section: &Section<'_>) -> Environment {
+pub(super) fn build(world: &World<'_>, section: &Section<'_>) -> Environment {
     Environment {
         protected: section.flag("protected").unwrap_or(false),
         requires: section.texts("requires").unwrap_or_default(),
-        freezes: Vec::new(),
+        freezes: section.all("freeze").filter_map(|block| freeze(world, block)).collect(),
     }
+}
+
+fn freeze(world: &World<'_>, block: &Section<'_>) -> Option<Freeze> {
+    let freeze = Freeze {
+        name: block.label_text().to_owned(),
+        begins: block.text("begins")?,
+        lasts: block.span("lasts")?,
+        timezone: if block.has("timezone") { block.text("timezone")? } else { "UTC".into() },
+    };
+    if let Err(fault) = kiln_calendar::check(&freeze) {
+        let (name, help) = match fault {
+            FreezeError::NoLength => ("lasts", "write it like lasts = \"62h\""),
+            FreezeError::Endless { .. } => {
+                ("lasts", "nothing could ever be deployed: make it shorter, or let it begin less often")
+            }
+            _ => ("begins", "write it like begins = \"0 18 * * FRI\""),
+        };
+        let what = match &fault {
+            FreezeError::Endless { lasts } => {
+                format!("this freeze begins again before its {lasts} are over, and so has no end")
+            }
+            other => other.to_string(),
+        };
+        world.report.add(Problem::error(block.at(name), what).help(help));
+    }
+    Some(freeze)
 }
 
 /// Reports evidence that nobody can give.

@@ -1,14 +1,20 @@
 //! Sections to the model, with the checks that look at more than one attribute.
 
+mod analysis;
+mod azure;
+mod canary_traffic;
 mod check;
 mod environment;
 mod expose;
+mod gates;
 mod health;
 mod image;
+mod preset;
 mod relations;
 mod rollout;
 mod service;
 mod steps;
+mod strategy;
 
 use std::collections::BTreeMap;
 
@@ -34,7 +40,7 @@ pub(crate) fn project(world: &World<'_>, name: Name, sections: &[Section<'_>]) -
     expose::check_all(world, &images, &services);
     let checks = of("check").filter_map(|section| check::build(world, &images, section)).collect();
     let mut environments: BTreeMap<Name, Environment> = of("environment")
-        .filter_map(|section| Some((section.name()?, environment::build(section))))
+        .filter_map(|section| Some((section.name()?, environment::build(world, section))))
         .collect();
     if let Ok(dev) = Name::new("dev") {
         environments.entry(dev).or_default();

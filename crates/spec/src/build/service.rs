@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use kiln_model::{Base, Limits, Name, Service, TrafficSpec, UpgradedDrain, VolumeMount};
+use kiln_model::{Amount, Base, Limits, Name, Service, TrafficSpec, UpgradedDrain, VolumeMount};
 
 use super::expose::{self, ExposeDraft};
 use super::image::ImageDraft;
 use super::rollout;
 use crate::eval::World;
+use crate::language::token;
 use crate::read::Section;
 use crate::report::Problem;
 use crate::source::Place;
@@ -40,10 +41,11 @@ impl Builder<'_> {
         let needs = needs(section);
         let exposes: Vec<_> =
             section.all("expose").filter_map(|block| expose::build(self.world, block, sound)).collect();
+        let replicas = section.whole("replicas").unwrap_or(1);
         let service = Service {
             name: section.name()?,
             image: image.or_else(|| section.name())?,
-            replicas: section.whole("replicas").unwrap_or(1),
+            replicas,
             env: section.map("env"),
             args: section.texts("args"),
             expose: exposes.iter().map(|draft| draft.expose.clone()).collect(),
@@ -52,13 +54,23 @@ impl Builder<'_> {
             limits: section.one("limits").map(|block| self.limits(block)).unwrap_or_default(),
             rollout: section
                 .one("rollout")
-                .map(|block| rollout::build(self.world, block))
+                .map(|block| rollout::build(self.world, block, replicas, sound))
                 .unwrap_or_default(),
             traffic: section.one("traffic").map(|block| self.traffic(block)).unwrap_or_default(),
-            max_disrupted: kiln_model::Amount::Percent(25),
+            max_disrupted: self.max_disrupted(section),
             max_lifetime: section.span("max_lifetime"),
         };
         Some(ServiceDraft { service, exposes, needs })
+    }
+
+    fn max_disrupted(&self, section: &Section<'_>) -> Amount {
+        let most = section.amount("max_disrupted").unwrap_or(Amount::Percent(25));
+        if matches!(most, Amount::Count(0) | Amount::Percent(0)) {
+            let message = "with none away at any time, no instance can ever be replaced";
+            let problem = Problem::error(section.at("max_disrupted"), message);
+            self.world.report.add(problem.help("write max_disrupted = 1, or take it out for \"25%\""));
+        }
+        most
     }
 
     fn check_entrypoint(&self, section: &Section<'_>, image: &ImageDraft) {
@@ -122,8 +134,7 @@ impl Builder<'_> {
     fn traffic(&self, block: &Section<'_>) -> TrafficSpec {
         let default = TrafficSpec::default();
         let header = block.text("preview_header");
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if header.as_deref().is_some_and(|name| name.is_empty() || !name.bytes().all(token)) {
+        if header.as_deref().is_some_and(|name| !token(name)) {
             let problem =
                 Problem::error(block.at("preview_header"), "this is not the name of an HTTP header");
             self.world.report.add(problem.help("write it like preview_header = \"kiln-preview\""));

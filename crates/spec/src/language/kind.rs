@@ -34,6 +34,12 @@ pub(crate) enum Kind {
     Percent,
     /// Ascending weights.
     Percents,
+    /// `"20%"`, whole.
+    Share,
+    /// A share that is reached: `50` or `"50%"`, from 1.
+    Reached,
+    /// Any number.
+    Number,
     Mode,
     Signal,
     Name,
@@ -51,6 +57,16 @@ pub(crate) enum Kind {
     HostName,
     Address,
     Url,
+    HeaderName,
+    HeaderValue,
+    /// Names and values of HTTP headers.
+    HeaderMap,
+    CookieName,
+    /// `"PT2S"`.
+    IsoDuration,
+    /// Five fields.
+    Cron,
+    TimeZone,
     User,
     Timestamp,
     Packages,
@@ -112,6 +128,16 @@ impl Kind {
             Self::Amount => "a whole number or a percentage",
             Self::Percent => "a percentage",
             Self::Percents => "a list of ascending whole numbers from 1 to 100",
+            Self::Share => "a whole percentage from 0% to 100%",
+            Self::Reached => "a whole percentage from 1 to 100",
+            Self::Number => "a number",
+            Self::HeaderName => "the name of an HTTP header",
+            Self::HeaderValue => "the value of an HTTP header",
+            Self::HeaderMap => "an object of HTTP headers with string values",
+            Self::CookieName => "the name of a cookie",
+            Self::IsoDuration => "an ISO 8601 duration",
+            Self::Cron => "a cron expression of five fields",
+            Self::TimeZone => "an IANA time zone",
             Self::Mode => "an octal mode",
             Self::Signal => "the name of a signal",
             Self::Name => "a name: lower-case letters, digits and inner hyphens",
@@ -158,6 +184,16 @@ impl Kind {
             Self::Amount => "\"25%\"",
             Self::Percent => "\"1%\"",
             Self::Percents => "[5, 25, 75, 100]",
+            Self::Share => "\"20%\"",
+            Self::Reached => "\"50%\"",
+            Self::Number => "0.01",
+            Self::HeaderName => "\"x-user\"",
+            Self::HeaderValue => "\"yes\"",
+            Self::HeaderMap => "{ x-probe = \"kiln\" }",
+            Self::CookieName => "\"kiln-fleet\"",
+            Self::IsoDuration => "\"PT2S\"",
+            Self::Cron => "\"0 18 * * FRI\"",
+            Self::TimeZone => "\"Europe/Berlin\"",
             Self::Mode => "\"0644\"",
             Self::Signal => "\"SIGTERM\"",
             Self::Name => "\"http\"",
@@ -212,6 +248,20 @@ impl Kind {
                 "items": {"type": "integer", "minimum": 1, "maximum": 100},
                 "minItems": 1,
             }),
+            Self::Share => json!({"type": "string", "pattern": SHARE}),
+            Self::Reached => json!({"anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": 100},
+                {"type": "string", "pattern": SHARE},
+            ]}),
+            Self::Number => json!({"type": "number"}),
+            Self::HeaderName | Self::CookieName => json!({"type": "string", "pattern": TOKEN}),
+            Self::HeaderMap => json!({
+                "type": "object",
+                "propertyNames": {"pattern": TOKEN},
+                "additionalProperties": {"type": "string"},
+            }),
+            Self::IsoDuration => json!({"type": "string", "format": "duration"}),
+            Self::Cron => json!({"type": "string", "pattern": "^\\S+( +\\S+){4}$"}),
             Self::Mode => json!({"type": "string", "pattern": "^0?[0-7]{3,4}$"}),
             Self::PortOrTrue => json!({"anyOf": [{"const": true}, model_schema::<Name>()]}),
             Self::AbsolutePath | Self::HttpPath => json!({"type": "string", "pattern": "^/"}),
@@ -223,17 +273,26 @@ impl Kind {
             | Self::LocalFile
             | Self::HostName
             | Self::Address
+            | Self::HeaderValue
+            | Self::TimeZone
             | Self::User
             | Self::Base => text(),
         }
     }
 }
 
+/// A whole percentage.
+const SHARE: &str = "^([0-9]{1,2}|100)%$";
+
+/// `token` of RFC 9110.
+const TOKEN: &str = "^[!#$%&'*+.^_`|~0-9A-Za-z-]+$";
+
 /// A usual number of a range.
 fn count_example(least: i64, most: i64) -> i64 {
     match (least, most) {
         (1, 65535) => 8080,
         (100, 599) => 200,
+        (_, 100) => 20,
         (_, 1000) => 3,
         (_, 255) => 0,
         (1, _) => 256,

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use kiln_model::{Bytes, Name, Span};
 
 use super::kind::{Kind, Mismatch, Part};
+use super::kind_text::{self, header_value, iso_duration, share, token};
 use crate::eval::{Referent, Value};
 use crate::files::stays_inside;
 
@@ -48,7 +49,12 @@ impl Kind {
                 Value::Text(text) => self.require(value, !text.trim().is_empty()),
                 _ => self.items(value),
             },
-            Self::EnvMap | Self::TextMap => self.fields(value),
+            Self::EnvMap | Self::TextMap | Self::HeaderMap => self.fields(value),
+            Self::Number => self.require(value, value.as_number().is_some()),
+            Self::Reached => match value.as_whole() {
+                Some(whole) => self.require(value, (1..=100).contains(&whole)),
+                None => self.text_fits(value, |text| share(text).is_some_and(|share| share > 0)),
+            },
             Self::Amount => match value.as_whole() {
                 Some(count) => self.require(value, (0..=1_000_000).contains(&count)),
                 None => self.text_fits(value, |text| percent(text).is_some_and(|p| p.fract() == 0.0)),
@@ -76,6 +82,12 @@ impl Kind {
             Self::Duration => text.parse::<Span>().is_ok(),
             Self::Choice(choices) => choices.contains(&text),
             Self::Percent => percent(text).is_some(),
+            Self::Share => share(text).is_some(),
+            Self::HeaderName | Self::CookieName => token(text),
+            Self::HeaderValue => header_value(text),
+            Self::IsoDuration => iso_duration(text).is_some(),
+            Self::Cron => kiln_calendar::check_cron(text).is_ok(),
+            Self::TimeZone => kiln_calendar::check_time_zone(text).is_ok(),
             Self::Mode => mode(text),
             Self::Signal => SIGNALS.contains(&text),
             Self::Name => Name::new(text).is_ok(),
@@ -144,6 +156,17 @@ impl Kind {
             let fault = format!("{key:?} is not a name for one");
             return Some(Mismatch { help: Some(help.into()), ..self.part_mismatch(part, &fault) });
         }
+        if self == Self::HeaderMap && !token(key) {
+            let fault = format!("{key:?} is not a name for one");
+            return Some(Mismatch {
+                help: kind_text::help(Self::HeaderName, key),
+                ..self.part_mismatch(part, &fault)
+            });
+        }
+        let broken = |text: &str| self == Self::HeaderMap && !header_value(text);
+        if let Some(text) = field.as_text().filter(|text| broken(text)) {
+            return Some(self.part_mismatch(part, &format!("{text:?} is not a value for one")));
+        }
         if field.as_text().is_none_or(|text| text.contains('\0')) {
             let help = field.to_template().map(|text| format!("quote it: {key} = \"{text}\""));
             let fault = format!("`{key}` is {}", field.described());
@@ -172,7 +195,7 @@ impl Kind {
                 Some("only files inside of the spec's folder can be used: move or link them there".into())
             }
             (Self::Signal, _) => Some(format!("known signals: {}", SIGNALS.join(", "))),
-            _ => None,
+            _ => kind_text::help(self, text),
         };
         let message = format!("must be {}, not {text:?}", self.described());
         Mismatch { message, part: None, help }
@@ -210,6 +233,7 @@ impl Kind {
             Value::Number(_) | Value::Bool(_) if self.is_plain_text() => {
                 value.to_template().map(|text| format!("quote it: \"{text}\""))
             }
+            Value::Number(number) if self == Self::Share => Some(format!("write \"{number}%\"")),
             _ => None,
         };
         let shown = match value {

@@ -6,12 +6,17 @@
 mod image;
 mod kind;
 mod kind_check;
+mod kind_text;
+mod peers;
+mod rollout;
 mod service;
 mod top;
 mod types;
 
 pub(crate) use self::kind::{Kind, Part};
 pub(crate) use self::kind_check::percent;
+pub(crate) use self::kind_text::{iso_duration, token};
+pub(crate) use self::peers::word_of_a_peer;
 pub(crate) use self::top::ROOT;
 pub(crate) use self::types::Type;
 

@@ -1,6 +1,7 @@
 //! `service` and what stands in it.
 
-use super::{Attribute, Block, Count, Kind, Label, attribute, block, only, required};
+use super::rollout::ROLLOUT;
+use super::{Attribute, Block, Count, Kind, Label, attribute, block, required};
 
 pub(super) static SERVICE: Block = block(
     "service",
@@ -13,6 +14,12 @@ pub(super) static SERVICE: Block = block(
         attribute("env", Kind::EnvMap, "Environment over the image's own."),
         attribute("args", Kind::Texts, "Arguments instead of the image's `cmd`."),
         attribute("depends_on", Kind::Services, "Services that are deployed before this one."),
+        attribute(
+            "max_disrupted",
+            Kind::Amount,
+            "Instances that may be away at once, over all causes; a percentage rounds down, to no less than one. \
+             Default \"25%\".",
+        ),
         Attribute {
             without_effect: true,
             ..attribute("max_lifetime", Kind::Duration, "Instances older than this are replaced.")
@@ -75,54 +82,6 @@ static LIMITS: Block = block(
     ],
     &[],
 );
-
-const STRATEGIES: &[&str] = &["recreate", "rolling", "blue-green", "canary"];
-
-static ROLLOUT: Block = block(
-    "rollout",
-    Label::Choice(STRATEGIES),
-    Count::Once,
-    "How a new release replaces the old one. Default \"blue-green\".",
-    &[
-        only(&["rolling"], "max_surge", Kind::Amount, "Instances over the wanted number. Default \"25%\"."),
-        only(&["rolling"], "max_unavailable", Kind::Amount, "Instances under it. Default 0."),
-        only(&["rolling"], "pause", Kind::Duration, "Rest between two batches. Default 0s."),
-        only(&["canary"], "steps", Kind::Percents, "Weights in percent. Default [5, 25, 75, 100]."),
-        only(
-            &["blue-green", "canary"],
-            "hold",
-            Kind::Duration,
-            "How long the old release stays, or each step lasts. Default 0s.",
-        ),
-        attribute(
-            "min_healthy",
-            Kind::Duration,
-            "How long an instance must be healthy to count. Default 0s.",
-        ),
-        attribute("healthy_deadline", Kind::Duration, "How long one may take to be healthy. Default 2m."),
-        attribute("progress_deadline", Kind::Duration, "How long the rollout may stand still. Default 10m."),
-        attribute("drain_deadline", Kind::Duration, "How long old requests may take to finish. Default 30s."),
-        attribute("auto_rollback", Kind::Bool, "Whether failure brings the last release back. Default true."),
-    ],
-    &[&ANALYSE],
-);
-
-static ANALYSE: Block = Block {
-    only: &["canary"],
-    without_effect: true,
-    ..block(
-        "analyse",
-        Label::None,
-        Count::Once,
-        "What the new release must achieve on each step.",
-        &[
-            attribute("max_error_rate", Kind::Percent, "Largest share of failed requests."),
-            attribute("max_p99", Kind::Duration, "Largest 99th percentile of the response time."),
-            attribute("against", Kind::Choice(&["limits", "baseline", "old"]), "What it is compared with."),
-        ],
-        &[],
-    )
-};
 
 static TRAFFIC: Block = block(
     "traffic",

@@ -96,5 +96,23 @@ static ENVIRONMENT: Block = block(
             )
         },
     ],
+    &[&FREEZE],
+);
+
+static FREEZE: Block = block(
+    "freeze",
+    Label::Text(" \"weekend\""),
+    Count::Unique,
+    "A time in which nothing is deployed, except with `--emergency`. Freezes that touch are one.",
+    &[
+        required(
+            "begins",
+            Kind::Cron,
+            "When it begins: minute, hour, day of the month, month, day of the week. `L` is the last, `FRI#2` the \
+             second Friday.",
+        ),
+        required("lasts", Kind::Duration, "How long it lasts."),
+        attribute("timezone", Kind::TimeZone, "IANA name of the time zone of `begins`. Default \"UTC\"."),
+    ],
     &[],
 );

@@ -8,7 +8,7 @@ use kiln_model::Name;
 
 use super::{Entry, Open, Section};
 use crate::eval::{Room, Scope, Value, World};
-use crate::language::{Attribute, Block, Count, Kind, Label};
+use crate::language::{Attribute, Block, Count, Kind, Label, word_of_a_peer};
 use crate::report::{Problem, Reported, Told};
 use crate::source::{FileId, Place};
 use crate::suggest::did_you_mean;
@@ -192,7 +192,8 @@ impl<'r> Reader<'r> {
         self.report(if def.attribute(name).is_some() {
             problem.label("this is an attribute").help(format!("write it with `=`: {name} = …"))
         } else {
-            problem.maybe_help(did_you_mean(name, def.blocks.iter().map(|b| b.name)))
+            let help = word_of_a_peer(def.name, name);
+            problem.maybe_help(help.or_else(|| did_you_mean(name, def.blocks.iter().map(|b| b.name))))
         });
     }
 
@@ -200,7 +201,8 @@ impl<'r> Reader<'r> {
         let list: Vec<_> = only.iter().map(|label| format!("{} \"{label}\"", section.def.name)).collect();
         let message = format!("{} \"{}\" has no `{name}`", section.def.name, section.label_text());
         self.report(
-            Problem::error(place, message).help(format!("`{name}` belongs to {}", list.join(" and "))),
+            Problem::error(place, message)
+                .help(format!("`{name}` belongs to {}", crate::suggest::listed(&list))),
         );
     }
 
@@ -239,7 +241,10 @@ impl<'r> Reader<'r> {
             Some(block) => problem
                 .label("this is a block")
                 .help(format!("write it without `=`: {name}{} {{ … }}", block.label.example())),
-            None => problem.maybe_help(did_you_mean(name, def.attributes.iter().map(|a| a.name))),
+            None => {
+                let help = word_of_a_peer(def.name, name);
+                problem.maybe_help(help.or_else(|| did_you_mean(name, def.attributes.iter().map(|a| a.name))))
+            }
         });
     }
 

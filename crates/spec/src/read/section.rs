@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use hcl_edit::expr::Expression;
-use kiln_model::{Bytes, Command, Name, Span};
+use kiln_model::{Amount, Bytes, Command, Name, Span};
 
 use super::Entry;
 use crate::eval::{Value, World};
@@ -67,6 +67,11 @@ impl<'t> Section<'t> {
         self.entries.contains_key(name)
     }
 
+    /// Whether what stands here under these names, if anything, could be read.
+    pub(crate) fn readable(&self, names: &[&str]) -> bool {
+        names.iter().all(|name| !self.has(name) || self.value(name).is_some())
+    }
+
     pub(crate) fn value(&self, name: &str) -> Option<&Value> {
         self.entries.get(name).and_then(|entry| entry.value.as_ref().ok())
     }
@@ -98,6 +103,46 @@ impl<'t> Section<'t> {
 
     pub(crate) fn span(&self, name: &str) -> Option<Span> {
         self.value(name)?.as_text()?.parse().ok()
+    }
+
+    /// A whole percentage: `"20%"`, or 20 where that is allowed.
+    pub(crate) fn share(&self, name: &str) -> Option<u8> {
+        let value = self.value(name)?;
+        match value.as_whole() {
+            Some(share) => u8::try_from(share).ok(),
+            None => value.as_text()?.strip_suffix('%')?.parse().ok(),
+        }
+    }
+
+    /// The part of 1 that a percentage is: 0.01 for `"1%"`.
+    pub(crate) fn part(&self, name: &str) -> Option<f64> {
+        let digits = self.value(name)?.as_text()?.strip_suffix('%')?;
+        // Read as a decimal, so that "2.9%" is 0.029 and not 0.028999999999999998.
+        format!("{digits}e-2").parse().ok()
+    }
+
+    /// A count, or a percentage that is whole.
+    pub(crate) fn amount(&self, name: &str) -> Option<Amount> {
+        let value = self.value(name)?;
+        match value.as_whole() {
+            Some(count) => u32::try_from(count).ok().map(Amount::Count),
+            None => {
+                // "25.0%" is whole as well.
+                let percent = crate::language::percent(value.as_text()?)?;
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a whole number from 0 to 100"
+                )]
+                Some(Amount::Percent(percent as u32))
+            }
+        }
+    }
+
+    /// Ascending weights.
+    pub(crate) fn shares(&self, name: &str) -> Option<Vec<u8>> {
+        let items = self.value(name)?.as_list()?;
+        Some(items.iter().filter_map(|item| item.as_whole().and_then(|n| u8::try_from(n).ok())).collect())
     }
 
     pub(crate) fn size(&self, name: &str) -> Option<Bytes> {

@@ -22,6 +22,11 @@ fn with(image: &str, service: &str) -> String {
     )
 }
 
+/// A service with one rollout.
+fn rollout(strategy: &str, body: &str) -> String {
+    with("", &format!("  rollout \"{strategy}\" {{\n    {body}\n  }}\n"))
+}
+
 errors! {
     syntax_bracket_not_closed: "image \"web\" {\n  base = scratch\n";
     syntax_text_not_closed: "image \"web\" {\n  user = \"www-data\n}\n";
@@ -90,6 +95,56 @@ errors! {
     circle_of_images: "image \"a\" {\n  base = scratch\n  copy \"/x\" {\n    image = image.b\n    to = \"/x\"\n  }\n}\nimage \"b\" {\n  base = scratch\n  copy \"/x\" {\n    image = image.a\n    to = \"/x\"\n  }\n}\n";
     check_without_probe: &format!("{}check \"home\" {{\n  image = image.web\n}}\n", with("", ""));
     evidence: "environment \"prod\" {\n  requires = [\"testet\", \"soaked(stage, 30m)\", \"approved\"]\n}\n";
+
+    preset_unknown: &rollout("rolling", "preset = \"kubernets\"");
+    preset_far_off: &rollout("canary", "preset = \"slowly\"");
+    preset_of_another_strategy: &rollout("canary", "preset = \"CodeDeployDefault.HalfAtATime\"");
+    preset_where_there_are_none: &rollout("blue-green", "preset = \"AllAtOnce\"");
+    preset_that_takes_the_service_down: &rollout("rolling", "preset = \"AllAtOnce\"").replace("  rollout", "  replicas = 4\n  rollout");
+    preset_that_takes_the_only_instance: &rollout("rolling", "preset = \"OneAtATime\"");
+    preset_half_of_one: &rollout("rolling", "preset = \"HalfAtATime\"");
+    rolling_that_takes_the_service_down: &rollout("rolling", "max_surge = 0\n    max_unavailable = \"50%\"");
+    rolling_batch_of_none: &rollout("rolling", "batch = \"0%\"");
+    policy_ranges: &rollout("rolling", "rolling_upgrade_policy {\n      maxBatchInstancePercent = 4\n      maxUnhealthyInstancePercent = 101\n      pauseTimeBetweenBatches = \"2s\"\n      maxSurge = \"yes\"\n      maxBatchSize = 3\n    }");
+    policy_batch_above_unhealthy: &rollout("rolling", "rolling_upgrade_policy {\n      maxBatchInstancePercent = 30\n      maxUnhealthyInstancePercent = 20\n      maxSurge = true\n    }");
+    policy_in_place_with_one_instance: &rollout("rolling", "rolling_upgrade_policy {}");
+    policy_and_preset: &rollout("rolling", "preset = \"kubernetes\"\n    rolling_upgrade_policy {\n      maxSurge = true\n    }");
+    policy_outside_of_rolling: &rollout("canary", "rolling_upgrade_policy {\n      maxSurge = true\n    }");
+    words_of_peers: &rollout("rolling", "maxSurge = 1\n    minReadySeconds = 10\n    progressDeadlineSeconds = 600\n    max_parallel = 1\n    auto_revert = true\n    MinHealthyPercentage = 90\n    maxBatchInstancePercent = 20\n    autoPromotionEnabled = false\n    analysis {}");
+    words_of_peers_in_a_service: &with("", "  strategy {\n    type = \"RollingUpdate\"\n  }\n  minAvailable = 1\n");
+
+    deadlines_under_min_healthy: &rollout("canary", "min_healthy = \"10m\"\n    healthy_deadline = \"5m\"");
+    deadline_of_nothing: &rollout("canary", "progress_deadline = \"0s\"");
+    shares_are_percentages: &rollout("canary", "max_unhealthy = 20\n    max_unhealthy_new = \"120%\"\n    mirror = \"2.5%\"");
+    mirror_without_a_canary: &rollout("rolling", "mirror = \"10%\"");
+    checkpoint_outside_of_the_steps: &rollout("canary", "steps = [10, 50]\n    checkpoint {\n      at = 30\n      hold = \"1h\"\n    }");
+    checkpoint_of_blue_green: &rollout("blue-green", "checkpoint {\n      at = \"50%\"\n      hold = \"1h\"\n    }");
+    checkpoint_out_of_range: &rollout("rolling", "checkpoint {\n      at = \"0%\"\n      hold = \"1h\"\n    }\n    checkpoint {\n      at = 101\n      hold = \"0s\"\n    }");
+    checkpoints_at_one_share: &rollout("rolling", "checkpoint {\n      at = 50\n      hold = \"1h\"\n    }\n    checkpoint {\n      at = \"50%\"\n      hold = \"0s\"\n    }");
+    checkpoint_of_recreate: &rollout("recreate", "checkpoint {\n      at = 100\n      hold = \"1h\"\n    }");
+    approval_of_nothing: &rollout("canary", "approval {\n      before = []\n      by = []\n    }");
+    approval_outside_of_the_steps: &rollout("canary", "preset = \"Canary10Percent5Minutes\"\n    approval {\n      before = [20, 100]\n    }");
+    approval_out_of_range: &rollout("rolling", "approval {\n      before = [0, 120]\n      by = [\"alice\", \"\"]\n    }");
+    approval_descends: &rollout("rolling", "approval {\n      before = [50, 50]\n    }");
+
+    analyse_of_nothing: &rollout("canary", "analyse {\n      interval = \"5s\"\n    }");
+    analyse_of_recreate: &rollout("recreate", "analyse {\n      max_error_rate = \"1%\"\n    }");
+    analyse_numbers: &rollout("canary", "analyse {\n      max_error_rate = 0.01\n      max_p50 = \"0s\"\n      max_p99 = \"PT0.3S\"\n      false_alarm = \"0%\"\n      min_requests = 0\n      interval = \"0s\"\n      against = \"basline\"\n    }");
+    analyse_limits_the_wrong_way_round: &rollout("canary", "analyse {\n      max_p50 = \"500ms\"\n      max_p99 = \"300ms\"\n    }");
+    analyse_probe: &rollout("canary", "analyse {\n      against = \"old\"\n      probe {\n        get = \"search\"\n        port = \"htp\"\n        headers = { \"x probe\" = \"a\", \"x-a\" = \"a\\nb\" }\n      }\n      probe {\n        get = \"/\"\n        headers = { X-A = \"1\", x-a = \"2\" }\n      }\n    }");
+    metric_without_a_source: &rollout("canary", "analyse {\n      metric \"errors\" {\n        max = 1\n      }\n    }");
+    metric_of_two_sources: &rollout("canary", "analyse {\n      metric \"errors\" {\n        command = [\"check\"]\n        webhook {\n          url = \"ftp://x\"\n        }\n      }\n    }");
+    metric_without_a_measure: &rollout("canary", "analyse {\n      metric \"errors\" {\n        prometheus {\n          url = \"http://127.0.0.1:9090\"\n          query = \"up\"\n        }\n      }\n    }");
+    metric_that_nothing_satisfies: &rollout("canary", "analyse {\n      metric \"errors\" {\n        max = 1\n        min = 2\n        failure_limit = -1\n        webhook {\n          url = \"http://127.0.0.1/\"\n        }\n      }\n    }");
+    sticky_names: &rollout("canary", "sticky {\n      cookie = \"my cookie\"\n    }\n    tester {\n      header = \"x-tester:\"\n      value = \"a\\r\\nb\"\n    }\n    tester {\n      header = \"\"\n    }");
+    sticky_by_two: &rollout("canary", "sticky {\n      cookie = \"fleet\"\n      header = \"x-user\"\n    }");
+    sticky_ages: &rollout("canary", "sticky {\n      header = \"x-user\"\n      max_age = \"1h\"\n    }");
+    sticky_cookie_of_no_age: &rollout("canary", "sticky {\n      cookie = \"fleet\"\n      max_age = \"0s\"\n    }");
+
+    budget_of_none: &with("", "  max_disrupted = 0\n");
+    freeze_texts: "environment \"prod\" {\n  freeze \"a\" {\n    begins = \"0 18 * FRI\"\n    lasts = \"62h\"\n    timezone = \"Berlin\"\n  }\n  freeze \"b\" {\n    begins = \"0 25 * * FRI\"\n    lasts = \"a while\"\n    timezone = \"Europe/Berln\"\n  }\n}\n";
+    freeze_without_an_end: "environment \"prod\" {\n  freeze \"nights\" {\n    begins = \"0 18 * * *\"\n    lasts = \"24h\"\n  }\n}\n";
+    freeze_that_never_comes: "environment \"prod\" {\n  freeze \"leap\" {\n    begins = \"0 0 30 2 *\"\n    lasts = \"24h\"\n  }\n  freeze \"short\" {\n    begins = \"0 0 1 2 *\"\n    lasts = \"0s\"\n  }\n  freeze \"short\" {\n    begins = \"0 0 1 2 *\"\n  }\n}\n";
 
     env_in_an_image: &with("  user = env(\"USER\")\n", "");
     env_in_an_image_through_a_local: &format!("locals {{\n  who = env(\"HOME_TOWN\")\n  me = \"${{local.who}}\"\n}}\n{}", with("  user = local.me\n", ""));

@@ -48,7 +48,7 @@ fn the_reader_knows_every_word_of_the_schema() {
             for block in path.iter().rev() {
                 let label = match *block {
                     "rollout"
-                        if name.starts_with("max_") && path.last() == Some(&"rollout") || name == "pause" =>
+                        if ROLLING.contains(&name.as_str()) || path.contains(&"rolling_upgrade_policy") =>
                     {
                         "rolling"
                     }
@@ -74,7 +74,10 @@ fn the_reader_knows_every_word_of_the_schema() {
     }
 }
 
-const NO_LABEL: [&str; 10] = [
+/// What stands in no other rollout.
+const ROLLING: [&str; 5] = ["max_surge", "max_unavailable", "batch", "pause", "rolling_upgrade_policy"];
+
+const NO_LABEL: [&str; 18] = [
     "health",
     "stop",
     "http",
@@ -85,6 +88,14 @@ const NO_LABEL: [&str; 10] = [
     "analyse",
     "locals",
     "check.command",
+    "checkpoint",
+    "approval",
+    "probe",
+    "prometheus",
+    "webhook",
+    "sticky",
+    "tester",
+    "rolling_upgrade_policy",
 ];
 
 #[test]

@@ -8,5 +8,6 @@ mod formatting;
 mod good;
 mod language;
 mod robustness;
+mod rollouts;
 mod scaffold;
 mod support;
