@@ -25,6 +25,9 @@ pub(crate) fn backend(fleets: &[Fleet]) -> Backend {
         request_timeout: Span::from_secs(20),
         idle_timeout: Span::from_secs(30),
         upgraded: UpgradedDrain::Wait,
+        sticky: None,
+        testers: Vec::new(),
+        mirror: None,
     }
 }
 
