@@ -247,3 +247,36 @@ impl LiveFleet {
 fn mix(turn: usize) -> usize {
     turn.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as usize) >> 33
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compile::{Source, compile};
+    use crate::registry::Registry;
+    use crate::table::Mode;
+
+    #[test]
+    fn a_request_that_looks_again_takes_no_further_turn() {
+        let table = r#"{"version": 1, "listeners": [], "backends": {"b": {"protocol": "tcp", "preview": null,
+            "request_timeout": "1s", "idle_timeout": "1s", "upgraded": "wait", "fleets": [
+            {"id": "dev/web/1", "weight": 50, "draining": [],
+             "instances": [{"id": "a", "endpoint": {"kind": "tcp", "addr": "127.0.0.1:1"}}]},
+            {"id": "dev/web/2", "weight": 50, "draining": [],
+             "instances": [{"id": "b", "endpoint": {"kind": "tcp", "addr": "127.0.0.1:1"}}]}]}}}"#;
+        let table: Arc<RouteTable> = Arc::new(serde_json::from_str(table).unwrap());
+        let mut registry = Registry::new(1, Arc::new(tokio::sync::watch::Sender::new(0)));
+        let mode = Mode::Tcp { tls: Vec::new(), backend: "b".into() };
+        let mut fleets = Vec::new();
+        for generation in 0..6 {
+            let sources = vec![Source { slot: 1, mode: &mode, tls: None }];
+            let live = compile(&mut registry, &table, generation, sources);
+            let LiveMode::Tcp(backend) = &live.listeners[&1].mode else { panic!() };
+            let mut attempts = Attempts::default();
+            let mut chosen = || backend.choose(&mut attempts, 0).ok().map(|choice| choice.fleet);
+            let first = chosen();
+            assert_eq!((chosen(), chosen()), (first, first));
+            fleets.extend(first);
+        }
+        assert_eq!(fleets, [0, 1, 0, 1, 0, 1]);
+    }
+}

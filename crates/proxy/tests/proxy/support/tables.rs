@@ -36,6 +36,11 @@ pub(crate) fn one_fleet(instances: &[Instance]) -> Backend {
     backend(&[fleet(1, 100, instances)])
 }
 
+/// Release 1, which answers from `old`, and release 2 with this weight, which answers from `new`.
+pub(crate) fn two_fleets(weight: u8, old: SocketAddr, new: SocketAddr) -> Backend {
+    backend(&[fleet(1, 100 - weight, &[instance("old", old)]), fleet(2, weight, &[instance("new", new)])])
+}
+
 pub(crate) fn any_port() -> Bind {
     Bind::Tcp { addr: "127.0.0.1:0".parse().unwrap() }
 }
