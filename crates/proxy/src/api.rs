@@ -48,6 +48,10 @@ pub struct Status {
     pub in_flight: BTreeMap<InstanceId, InFlight>,
     /// Instances that passive ejection keeps out at present.
     pub ejected: Vec<InstanceId>,
+    /// When the counters began, in milliseconds since 1970: another number means that all of them began anew. (A fleet
+    /// that left the table long ago and came back begins anew alone; then its `requests` are fewer than before.)
+    #[serde(default)]
+    pub started_ms: u64,
     /// Counters since the proxy started, by fleet.
     pub fleets: BTreeMap<FleetId, FleetMetrics>,
 }
@@ -81,15 +85,34 @@ pub struct InFlight {
     pub upgraded: u64,
 }
 
-/// Counters of one fleet.
+/// Counters of one fleet: of every request that it served, whether weight, a preview, a tester's header or mirroring
+/// brought it there.
+///
+/// Each request is counted once in `requests`, however often it was tried, when the head of its answer has come, or
+/// when it is given up. `failed` are those of them that went wrong, each once, and all others went well so far. An
+/// answer that breaks off is found out later than it was counted, so between two looks there may be more new failures
+/// than new requests.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FleetMetrics {
-    /// Requests answered (or failed), preview and retries included once.
+    /// Requests answered or given up.
     pub requests: u64,
     /// Answers by status class; index 0 is 1xx.
     pub status: [u64; 5],
-    /// Requests that ended without an answer from an instance (connection refused or broken, time-out).
+    /// Requests without a whole answer from an instance: refused, broken before or after the head, nonsense, time-out.
     pub errors: u64,
+    /// Requests with a 5xx answer, without an answer, or whose answer the instance broke off after its head (also by
+    /// falling silent for the idle time-out in a body of declared length). Not what clients broke off.
+    #[serde(default)]
+    pub failed: u64,
+    /// Requests whose client left before the head of the answer came: part of nothing else here.
+    #[serde(default)]
+    pub abandoned: u64,
+    /// Those of `requests` that were copies (`Backend::mirror`); the others are of users.
+    #[serde(default)]
+    pub mirrored: u64,
+    /// Copies that were not sent, because too many were under way or no instance was ready: part of nothing else here.
+    #[serde(default)]
+    pub mirror_dropped: u64,
     /// Latency from the request's head to the response's head: upper bounds in microseconds and counts, not cumulative.
     pub latency: Vec<(u64, u64)>,
 }

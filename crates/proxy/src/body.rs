@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -33,6 +34,8 @@ pub(crate) struct Upload {
     pub(crate) begun: Cell<bool>,
     /// Something has been read since this was last looked at.
     pub(crate) moved: Cell<bool>,
+    /// The client broke it off.
+    broken: Cell<bool>,
     /// Opens when the instance says `100 Continue`.
     gate: RefCell<Option<Gate>>,
 }
@@ -46,6 +49,7 @@ impl RequestBody {
             incoming: RefCell::new(incoming),
             begun: Cell::new(false),
             moved: Cell::new(false),
+            broken: Cell::new(false),
             gate: RefCell::new(None),
         }))
     }
@@ -56,6 +60,10 @@ impl RequestBody {
             Self::Empty => Self::Empty,
             Self::Client(upload) => Self::Client(Rc::clone(upload)),
         }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Empty)
     }
 
     pub(crate) fn upload(&self) -> Option<Rc<Upload>> {
@@ -70,6 +78,11 @@ impl Upload {
     /// Nothing is read before the gate opens.
     pub(crate) fn wait_for(&self, gate: Gate) {
         *self.gate.borrow_mut() = Some(gate);
+    }
+
+    /// Whether the instance has yet to hear something from the client.
+    pub(crate) fn is_awaited(&self) -> bool {
+        !self.incoming.borrow().is_end_stream()
     }
 }
 
@@ -91,6 +104,9 @@ impl Body for RequestBody {
         if result.is_ready() {
             upload.begun.set(true);
             upload.moved.set(true);
+        }
+        if let Poll::Ready(Some(Err(_))) = &result {
+            upload.broken.set(true);
         }
         result.map_err(Into::into)
     }
@@ -125,10 +141,16 @@ pub(crate) struct Download {
     pub(crate) lease: Option<Lease>,
     /// Silence that ends it, for connections that carry several answers at once.
     pub(crate) silence: Option<(Watch, std::time::Duration)>,
-    pub(crate) _busy: Busy,
-    /// Where a break is counted, and by which worker.
+    /// None for a copy, which nobody waits for.
+    pub(crate) busy: Option<Busy>,
+    /// The request's body, which may still be under way.
+    pub(crate) upload: Option<Rc<Upload>>,
+    /// The last look found nothing: the instance is being waited for.
+    pub(crate) waiting: bool,
+    /// Where a break is counted, by which worker, and with which status the answer was counted.
     pub(crate) stats: Arc<FleetStats>,
     pub(crate) worker: usize,
+    pub(crate) status: StatusCode,
 }
 
 impl ResponseBody {
@@ -145,6 +167,20 @@ impl Download {
         self.silence = None;
     }
 
+    /// The instance broke the answer off, unless the client's own body did.
+    fn broke_off(&mut self) {
+        if !self.upload.as_ref().is_some_and(|upload| upload.broken.get()) {
+            self.stats.broke_off(self.worker, self.status);
+        }
+    }
+
+    /// The instance fell silent. In a body without a length that is no fault: streams of events may be quiet.
+    fn fell_silent(&mut self) {
+        if self.incoming.size_hint().exact().is_some() {
+            self.broke_off();
+        }
+    }
+
     fn poll_silence(&self, cx: &Context<'_>) -> Poll<()> {
         self.silence.as_ref().map_or(Poll::Pending, |(watch, _)| watch.poll_expired(cx))
     }
@@ -154,6 +190,8 @@ impl Drop for Download {
     fn drop(&mut self) {
         if self.incoming.is_end_stream() {
             self.ended();
+        } else if self.waiting && self.busy.as_ref().is_some_and(Busy::cut) {
+            self.fell_silent();
         }
     }
 }
@@ -171,7 +209,9 @@ impl Body for ResponseBody {
             Self::Text(text) => return Poll::Ready(text.take().map(|text| Ok(Frame::data(text)))),
             Self::Instance(download) => download,
         };
-        match Pin::new(&mut download.incoming).poll_frame(cx) {
+        let polled = Pin::new(&mut download.incoming).poll_frame(cx);
+        download.waiting = polled.is_pending();
+        match polled {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some((watch, silence)) = &download.silence {
                     watch.set(*silence);
@@ -183,11 +223,15 @@ impl Body for ResponseBody {
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
-                download.stats.broke_off(download.worker);
+                download.broke_off();
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Pending => match download.poll_silence(cx) {
-                Poll::Ready(()) => Poll::Ready(Some(Err("the instance fell silent".into()))),
+                Poll::Ready(()) => {
+                    download.waiting = false;
+                    download.fell_silent();
+                    Poll::Ready(Some(Err("the instance fell silent".into())))
+                }
                 Poll::Pending => Poll::Pending,
             },
         }

@@ -3,13 +3,18 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
+use kiln_model::FleetId;
 use rustls::ServerConfig;
 
-use crate::live::{Destination, Live, LiveBackend, LiveFleet, LiveListener, LiveMode, LivePreview, round};
+use crate::live::{
+    Destination, Live, LiveBackend, LiveFleet, LiveListener, LiveMirror, LiveMode, LivePreview, LiveTester,
+};
 use crate::registry::{Part, Registry, Role};
 use crate::router::Router;
-use crate::table::{Backend, Fleet, Mode, Route, RouteTable};
+use crate::sticky::LiveSticky;
+use crate::table::{Backend, Fleet, Mode, Route, RouteTable, Tester};
+use crate::turns::round;
 
 /// A listener to compile: its slot, what it serves, its certificates.
 pub(crate) struct Source<'a> {
@@ -70,20 +75,39 @@ fn compile_routes(
 fn compile_backend(registry: &mut Registry, key: &str, backend: &Backend) -> LiveBackend {
     let fleets: Vec<LiveFleet> =
         backend.fleets.iter().map(|fleet| compile_fleet(registry, backend, fleet)).collect();
-    let weights: Vec<u8> = backend.fleets.iter().map(|fleet| fleet.weight).collect();
+    let find = |id: &FleetId| backend.fleets.iter().position(|fleet| fleet.id == *id);
     let preview = backend.preview.as_ref().and_then(|preview| {
-        let newest = backend.fleets.iter().position(|fleet| fleet.id == preview.fleet);
-        Some(LivePreview { header: HeaderName::try_from(preview.header.as_str()).ok()?, newest })
+        let header = HeaderName::try_from(preview.header.as_str()).ok()?;
+        Some(LivePreview { header, newest: find(&preview.fleet) })
     });
+    let tester = |tester: &Tester| {
+        let header = HeaderName::try_from(tester.header.as_str()).ok()?;
+        let value = tester.value.as_deref().map(HeaderValue::from_str).transpose().ok()?;
+        Some(LiveTester { header, value, fleet: find(&tester.fleet)? })
+    };
+    let mirror = backend.mirror.as_ref().filter(|mirror| mirror.percent > 0);
     LiveBackend {
         protocol: backend.protocol,
         fleets,
-        round: round(&weights),
-        turn: registry.turn(key),
+        round: compile_round(&backend.fleets),
+        turns: registry.turns(key),
         preview,
+        testers: backend.testers.iter().filter_map(tester).collect(),
+        sticky: backend.sticky.as_ref().and_then(|sticky| LiveSticky::new(sticky, &backend.fleets)),
+        mirror: mirror.and_then(|it| Some(LiveMirror { fleet: find(&it.fleet)?, percent: it.percent })),
         request_timeout: backend.request_timeout.duration(),
         idle_timeout: backend.idle_timeout.duration(),
     }
+}
+
+/// The turns of the fleets. Only weights and releases count, so that a table that lists the same in another order goes
+/// on where the last one was.
+fn compile_round(fleets: &[Fleet]) -> Box<[u8]> {
+    let mut order: Vec<usize> = (0..fleets.len()).collect();
+    order.sort_by_key(|fleet| fleets[*fleet].id.release);
+    let weights: Vec<u8> = order.iter().map(|fleet| fleets[*fleet].weight).collect();
+    let turns = round(&weights).into_iter();
+    turns.map(|turn| u8::try_from(order[usize::from(turn)]).unwrap_or(0)).collect()
 }
 
 fn compile_fleet(registry: &mut Registry, backend: &Backend, fleet: &Fleet) -> LiveFleet {

@@ -76,6 +76,11 @@ impl Control {
         self.lame.get()
     }
 
+    /// Whether it is being cut; while requests are under way, only silence does that.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.order.get() == Order::Abort
+    }
+
     /// Closes it now when nothing is under way, otherwise afterwards.
     pub(crate) fn close_idle(&self) {
         if self.order.get() == Order::GoOn {
@@ -144,6 +149,13 @@ impl Control {
 /// One request under way on a connection.
 pub(crate) struct Busy(Rc<Control>);
 
+impl Busy {
+    /// Whether the connection is being cut because nothing moved on it.
+    pub(crate) fn cut(&self) -> bool {
+        self.0.is_cut()
+    }
+}
+
 impl Drop for Busy {
     fn drop(&mut self) {
         let left = self.0.requests.get() - 1;
@@ -179,7 +191,7 @@ pub(crate) async fn drive(worker: Rc<Worker>, control: Rc<Control>, stream: TcpS
     let Some(Some((h2, io))) = head_timeout.limit(recognise(transport, &control)).await else { return };
     drop(head_timeout);
     let headers = ClientHeaders::new(control.peer.ip(), secure);
-    let client = Rc::new(Client { worker, control, headers });
+    let client = Rc::new(Client { worker, control, headers, secure });
     if h2 { serve_http2(client, io).await } else { serve_http1(client, io).await }
 }
 

@@ -94,7 +94,15 @@ pub enum TableError {
         /// The backend.
         backend: String,
     },
-    /// A route or a preview that cannot work.
+    /// A preview, tester, mirror or sticky rule that cannot work.
+    #[error("backend {backend:?}: {what}")]
+    Backend {
+        /// The backend.
+        backend: String,
+        /// What is wrong and how it would be right.
+        what: String,
+    },
+    /// A route that cannot work.
     #[error("listener {listener}: {what}")]
     Route {
         /// The listener.

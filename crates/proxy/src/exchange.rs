@@ -1,5 +1,6 @@
 //! One request and its answer: choosing an instance, sending, and trying another one when that is safe.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use hyper::body::Incoming;
 use kiln_model::Protocol;
 
 use crate::answer::Failure;
-use crate::body::RequestBody;
+use crate::body::{RequestBody, Upload};
 use crate::continued::Gate;
 use crate::live::{Attempts, Destination, LiveFleet, LiveMode, NoTarget};
 use crate::pool::Borrowed;
@@ -52,6 +53,8 @@ pub(crate) struct Answer {
     pub(crate) response: Response<Incoming>,
     pub(crate) borrowed: Borrowed,
     pub(crate) chosen: Chosen,
+    /// The request's body, as far as it is still to come.
+    pub(crate) upload: Option<Rc<Upload>>,
 }
 
 /// A request that waits for its answer.
@@ -59,6 +62,31 @@ pub(crate) struct Exchange<'a> {
     pub(crate) client: &'a Client,
     pub(crate) host: &'a HeaderValue,
     pub(crate) body: RequestBody,
+    /// Time to the head of the answer; zero is no limit.
+    pub(crate) timeout: Duration,
+}
+
+/// A try whose client may leave; what becomes of it then is counted.
+struct Attended<'a> {
+    exchange: &'a Exchange<'a>,
+    chosen: &'a Chosen,
+    ended: bool,
+}
+
+impl Drop for Attended<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let (client, stats) = (self.exchange.client, &self.chosen.fleet().stats);
+        let awaited = self.exchange.body.upload().is_some_and(|upload| upload.is_awaited());
+        // Cut for silence, it was given up here: because of the instance, unless the client owed something.
+        if client.control.is_cut() && !awaited {
+            stats.failed(client.worker.index);
+        } else {
+            stats.abandoned(client.worker.index);
+        }
+    }
 }
 
 /// How one try failed.
@@ -85,15 +113,22 @@ pub(crate) fn choose(
             return Err(Failure::NoRoute);
         };
         let destination = router.find(host, head.uri.path()).ok_or(Failure::NoRoute)?;
-        let asked = destination.backend.asked(&head.headers).map_err(|()| Failure::NoFleet)?;
-        let forced = asked.or(destination.fleet);
-        let choice = destination.backend.choose(forced, attempts, now).map_err(|none| match none {
+        let backend = &destination.backend;
+        let forced = if attempts.copy {
+            Some(backend.mirror.as_ref().ok_or(Failure::NoFleet)?.fleet)
+        } else {
+            backend.asked(&head.headers).map_err(|()| Failure::NoFleet)?.or(destination.fleet)
+        };
+        let choice = match forced {
+            Some(fleet) => backend.choose_in(fleet, attempts, now).ok_or(NoTarget::NoneReady),
+            None => backend.choose_for(&head.headers, &client.worker.keys, attempts, now),
+        };
+        let choice = choice.map_err(|none| match none {
             NoTarget::NoWeight => Failure::NoWeight,
             NoTarget::NoneReady => Failure::NoneReady,
         })?;
         Ok(((destination.clone(), choice.fleet), Arc::clone(choice.target)))
     })?;
-    attempts.fleet = Some(fleet);
     Ok(Chosen { destination, fleet, lease })
 }
 
@@ -106,14 +141,17 @@ impl Exchange<'_> {
         mut attempts: Attempts,
     ) -> Result<Answer, Failure> {
         let worker = &self.client.worker;
-        let timeout = chosen.destination.backend.request_timeout;
-        let watch = worker.ticker.watch(timeout);
+        let watch = worker.ticker.watch(self.timeout);
         let mut fresh = false;
         for left in (0..TRIES).rev() {
-            let miss = match self.attempt(head, &chosen, fresh, &watch, timeout).await {
+            let mut attended = Attended { exchange: &self, chosen: &chosen, ended: false };
+            let result = self.attempt(head, &chosen, fresh, &watch).await;
+            attended.ended = true;
+            drop(attended);
+            let miss = match result {
                 Ok((response, borrowed)) => {
                     chosen.lease.target().succeeded();
-                    return Ok(Answer { response, borrowed, chosen });
+                    return Ok(Answer { response, borrowed, chosen, upload: self.body.upload() });
                 }
                 Err(miss) => miss,
             };
@@ -147,7 +185,6 @@ impl Exchange<'_> {
         chosen: &Chosen,
         fresh: bool,
         watch: &Watch,
-        timeout: Duration,
     ) -> Result<(Response<Incoming>, Borrowed), Miss> {
         let worker = &self.client.worker;
         let protocol = chosen.destination.backend.protocol;
@@ -173,7 +210,7 @@ impl Exchange<'_> {
         }
         let copy = repeatable.then(|| head.clone());
         let request = self.request(head, protocol);
-        let result = wait(borrowed.send(request), &self.body, watch, timeout).await;
+        let result = wait(borrowed.send(request), &self.body, watch, self.timeout).await;
         let Some(result) = result else {
             borrowed.distrust();
             return Err(Miss { failure: Failure::Timeout, again: None, blame: false });

@@ -8,7 +8,8 @@
 //!
 //! A request: `conn` accepts → `serve` reads its head → `exchange` chooses an instance, counts the request on it,
 //! sends it, and tries another instance when that is safe → `body` streams the answer, and what was counted ends
-//! with its last byte.
+//! with its last byte. `turns` says which fleet's turn it is, `sticky` which fleet a client belongs to, `mirror` sends
+//! copies.
 
 mod answer;
 mod api;
@@ -32,6 +33,7 @@ mod io;
 mod keeper;
 mod live;
 mod metrics;
+mod mirror;
 mod pool;
 mod predecessor;
 mod registry;
@@ -41,11 +43,13 @@ mod run;
 mod serve;
 mod shared;
 mod status;
+mod sticky;
 mod table;
 mod target;
 mod tcp;
 mod ticker;
 mod tls;
+mod turns;
 mod unixpath;
 mod upgrade;
 mod upstream;

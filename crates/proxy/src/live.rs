@@ -2,17 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use kiln_model::Protocol;
 use rustls::ServerConfig;
 
 use crate::metrics::FleetStats;
 use crate::router::Router;
+use crate::sticky::{Key, Keys, LiveSticky};
 use crate::table::RouteTable;
 use crate::target::Target;
+use crate::turns::Turns;
 
 /// A compiled table.
 pub(crate) struct Live {
@@ -50,9 +52,11 @@ pub(crate) struct LiveBackend {
     /// The turns of one round, such that every prefix comes as close to the weights as whole requests can; empty
     /// when all weights are 0.
     pub(crate) round: Box<[u8]>,
-    /// Requests so far; survives replacements, so that weights stay exact over them.
-    pub(crate) turn: Arc<AtomicUsize>,
+    pub(crate) turns: Arc<Turns>,
     pub(crate) preview: Option<LivePreview>,
+    pub(crate) testers: Box<[LiveTester]>,
+    pub(crate) sticky: Option<LiveSticky>,
+    pub(crate) mirror: Option<LiveMirror>,
     pub(crate) request_timeout: Duration,
     pub(crate) idle_timeout: Duration,
 }
@@ -68,6 +72,19 @@ pub(crate) struct LiveFleet {
 pub(crate) struct LivePreview {
     pub(crate) header: HeaderName,
     pub(crate) newest: Option<usize>,
+}
+
+/// Whose requests go to a fleet whatever the weights.
+pub(crate) struct LiveTester {
+    pub(crate) header: HeaderName,
+    pub(crate) value: Option<HeaderValue>,
+    pub(crate) fleet: usize,
+}
+
+/// Which fleet gets copies, and of how many requests in a hundred.
+pub(crate) struct LiveMirror {
+    pub(crate) fleet: usize,
+    pub(crate) percent: u8,
 }
 
 /// Why no instance can be chosen.
@@ -88,10 +105,21 @@ pub(crate) struct Choice<'a> {
 /// What one request has already been through.
 #[derive(Default)]
 pub(crate) struct Attempts {
-    /// The fleet whose turn it was.
-    pub(crate) fleet: Option<usize>,
+    /// Its turn among the fleets: taken once, so that nobody else misses one when this request looks again.
+    turn: Option<usize>,
+    /// The key that its client is given, having had none.
+    pub(crate) drawn: Option<Key>,
+    /// It is a copy for the fleet that mirrors.
+    pub(crate) copy: bool,
     /// Keys of the targets that could not be reached.
     pub(crate) tried: Vec<u64>,
+}
+
+impl Attempts {
+    /// Those of a copy.
+    pub(crate) fn of_a_copy() -> Self {
+        Self { copy: true, ..Self::default() }
+    }
 }
 
 impl Live {
@@ -114,34 +142,79 @@ impl LiveBackend {
         fleet.map(Some).ok_or(())
     }
 
-    /// Chooses an instance: the fleet by weight (or `forced`), then round robin or, of two, the less busy one.
-    pub(crate) fn choose(
+    /// Chooses an instance for an HTTP request: of the fleet that its tester's header means, else of the one that its
+    /// client is kept with, else by weight.
+    pub(crate) fn choose_for(
         &self,
-        forced: Option<usize>,
-        attempts: &Attempts,
+        headers: &HeaderMap,
+        keys: &Keys,
+        attempts: &mut Attempts,
         now: u64,
     ) -> Result<Choice<'_>, NoTarget> {
-        if let Some(fleet) = forced {
-            return self.choose_in(fleet, attempts, now).ok_or(NoTarget::NoneReady);
+        let tester = self.testers.iter().find(|tester| tester.fits(headers));
+        if let Some(choice) = tester.and_then(|tester| self.choose_in(tester.fleet, attempts, now)) {
+            return Ok(choice);
         }
+        match &self.sticky {
+            Some(sticky) if !self.round.is_empty() => {
+                let first = self.kept(sticky, headers, keys, attempts);
+                self.choose_from(first, attempts, now)
+            }
+            _ => self.choose(attempts, now),
+        }
+    }
+
+    /// Chooses an instance: the fleet by weight, then round robin or, of two, the less busy one.
+    pub(crate) fn choose(&self, attempts: &mut Attempts, now: u64) -> Result<Choice<'_>, NoTarget> {
         if self.round.is_empty() {
             return Err(NoTarget::NoWeight);
         }
-        // The table may have changed since the turn was taken.
-        let weighted = |fleet: &usize| self.fleets.get(*fleet).is_some_and(|fleet| fleet.weight > 0);
-        let first = attempts.fleet.filter(weighted).unwrap_or_else(|| {
-            let turn = if self.round.len() == 1 { 0 } else { self.turn.fetch_add(1, Relaxed) };
-            usize::from(self.round[turn % self.round.len()])
-        });
+        let first = self.turn(attempts);
+        self.choose_from(first, attempts, now)
+    }
+
+    /// Chooses an instance of one fleet.
+    pub(crate) fn choose_in(&self, fleet: usize, attempts: &Attempts, now: u64) -> Option<Choice<'_>> {
+        self.fleets[fleet].choose(&attempts.tried, now).map(|target| Choice { fleet, target })
+    }
+
+    /// The fleet whose turn it is; there must be a round.
+    fn turn(&self, attempts: &mut Attempts) -> usize {
+        if let [only] = *self.round {
+            return usize::from(only);
+        }
+        let turn = *attempts.turn.get_or_insert_with(|| self.turns.weighted());
+        usize::from(self.round[turn % self.round.len()])
+    }
+
+    /// The fleet that a client is kept with. A new client takes its turn, and is given a key to match.
+    fn kept(&self, sticky: &LiveSticky, headers: &HeaderMap, keys: &Keys, attempts: &mut Attempts) -> usize {
+        let point = sticky.point(headers).or(attempts.drawn.map(|key| key.point()));
+        if let Some(fleet) = point.and_then(|point| sticky.fleet(point)) {
+            return fleet;
+        }
+        let fleet = self.turn(attempts);
+        attempts.drawn = sticky.draw(fleet, keys);
+        fleet
+    }
+
+    /// Chooses an instance of this fleet, or of another one with weight.
+    fn choose_from(&self, first: usize, attempts: &Attempts, now: u64) -> Result<Choice<'_>, NoTarget> {
         if let Some(choice) = self.choose_in(first, attempts, now) {
             return Ok(choice);
         }
-        let mut others = (0..self.fleets.len()).filter(|fleet| *fleet != first && weighted(fleet));
+        let mut others =
+            (0..self.fleets.len()).filter(|fleet| *fleet != first && self.fleets[*fleet].weight > 0);
         others.find_map(|fleet| self.choose_in(fleet, attempts, now)).ok_or(NoTarget::NoneReady)
     }
+}
 
-    fn choose_in(&self, fleet: usize, attempts: &Attempts, now: u64) -> Option<Choice<'_>> {
-        self.fleets[fleet].choose(&attempts.tried, now).map(|target| Choice { fleet, target })
+impl LiveTester {
+    fn fits(&self, headers: &HeaderMap) -> bool {
+        match &self.value {
+            None => headers.contains_key(&self.header),
+            Some(value) => headers.get_all(&self.header).iter().any(|other| other == value),
+        }
     }
 }
 
@@ -175,49 +248,35 @@ fn mix(turn: usize) -> usize {
     turn.wrapping_mul(0x9E37_79B9_7F4A_7C15_u64 as usize) >> 33
 }
 
-/// The turns of one round by smooth weighted round robin (nginx's algorithm): as many as the sum of the weights over
-/// their greatest common divisor.
-pub(crate) fn round(weights: &[u8]) -> Box<[u8]> {
-    let divisor = weights.iter().fold(0, |a, b| gcd(a, u32::from(*b))).max(1);
-    let shares: Vec<i64> = weights.iter().map(|weight| i64::from(u32::from(*weight) / divisor)).collect();
-    let total: i64 = shares.iter().sum();
-    let mut credit = vec![0_i64; shares.len()];
-    let mut turns = Vec::new();
-    for _ in 0..total {
-        credit.iter_mut().zip(&shares).for_each(|(credit, share)| *credit += share);
-        let most = (0..credit.len()).rev().max_by_key(|fleet| credit[*fleet]).unwrap_or(0);
-        credit[most] -= total;
-        turns.push(u8::try_from(most).unwrap_or(0));
-    }
-    turns.into()
-}
-
-fn gcd(a: u32, b: u32) -> u32 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compile::{Source, compile};
+    use crate::registry::Registry;
+    use crate::table::Mode;
 
     #[test]
-    fn a_round_gives_each_fleet_exactly_its_share_and_never_clumps() {
-        for weights in
-            [&[90_u8, 10][..], &[1, 99], &[33, 33, 34], &[100, 0], &[0, 100], &[50, 50], &[5, 95, 0]]
-        {
-            let round = round(weights);
-            let total: usize = weights.iter().map(|w| usize::from(*w)).sum();
-            for (fleet, weight) in weights.iter().enumerate() {
-                let mut seen = 0_usize;
-                for (turn, chosen) in round.iter().enumerate() {
-                    seen += usize::from(usize::from(*chosen) == fleet);
-                    let due = (turn + 1) * usize::from(*weight);
-                    assert!((seen * total).abs_diff(due) <= total, "{weights:?} {turn}");
-                }
-                assert_eq!(seen * total, usize::from(*weight) * round.len());
-            }
+    fn a_request_that_looks_again_takes_no_further_turn() {
+        let table = r#"{"version": 1, "listeners": [], "backends": {"b": {"protocol": "tcp", "preview": null,
+            "request_timeout": "1s", "idle_timeout": "1s", "upgraded": "wait", "fleets": [
+            {"id": "dev/web/1", "weight": 50, "draining": [],
+             "instances": [{"id": "a", "endpoint": {"kind": "tcp", "addr": "127.0.0.1:1"}}]},
+            {"id": "dev/web/2", "weight": 50, "draining": [],
+             "instances": [{"id": "b", "endpoint": {"kind": "tcp", "addr": "127.0.0.1:1"}}]}]}}}"#;
+        let table: Arc<RouteTable> = Arc::new(serde_json::from_str(table).unwrap());
+        let mut registry = Registry::new(1, Arc::new(tokio::sync::watch::Sender::new(0)));
+        let mode = Mode::Tcp { tls: Vec::new(), backend: "b".into() };
+        let mut fleets = Vec::new();
+        for generation in 0..6 {
+            let sources = vec![Source { slot: 1, mode: &mode, tls: None }];
+            let live = compile(&mut registry, &table, generation, sources);
+            let LiveMode::Tcp(backend) = &live.listeners[&1].mode else { panic!() };
+            let mut attempts = Attempts::default();
+            let mut chosen = || backend.choose(&mut attempts, 0).ok().map(|choice| choice.fleet);
+            let first = chosen();
+            assert_eq!((chosen(), chosen()), (first, first));
+            fleets.extend(first);
         }
-        assert!(round(&[0, 0]).is_empty() && round(&[]).is_empty());
-        assert_eq!(round(&[0, 100]).as_ref(), [1]);
+        assert_eq!(fleets, [0, 1, 0, 1, 0, 1]);
     }
 }

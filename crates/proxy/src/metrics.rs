@@ -1,5 +1,6 @@
 //! Counters of a fleet: one cache line set per worker, so that counting never makes two processors meet.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ pub(crate) struct FleetStats {
     pub(crate) id: FleetId,
     /// Turn of the round robin among the fleet's instances.
     pub(crate) turn: AtomicUsize,
+    /// Copies of requests under way.
+    copies: AtomicUsize,
     shards: Box<[Shard]>,
 }
 
@@ -27,6 +30,10 @@ struct Shard {
     requests: AtomicU64,
     status: [AtomicU64; 5],
     errors: AtomicU64,
+    failed: AtomicU64,
+    abandoned: AtomicU64,
+    mirrored: AtomicU64,
+    mirror_dropped: AtomicU64,
     micros: AtomicU64,
     latency: [AtomicU64; BUCKETS],
 }
@@ -37,10 +44,15 @@ impl FleetStats {
             requests: AtomicU64::new(0),
             status: Default::default(),
             errors: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            abandoned: AtomicU64::new(0),
+            mirrored: AtomicU64::new(0),
+            mirror_dropped: AtomicU64::new(0),
             micros: AtomicU64::new(0),
             latency: std::array::from_fn(|_| AtomicU64::new(0)),
         };
-        Self { id, turn: AtomicUsize::new(0), shards: (0..workers.max(1)).map(|_| shard()).collect() }
+        let shards = (0..workers.max(1)).map(|_| shard()).collect();
+        Self { id, turn: AtomicUsize::new(0), copies: AtomicUsize::new(0), shards }
     }
 
     /// An instance answered.
@@ -51,19 +63,51 @@ impl FleetStats {
         if let Some(class) = shard.status.get(usize::from(status.as_u16() / 100).wrapping_sub(1)) {
             class.fetch_add(1, Relaxed);
         }
+        if status.is_server_error() {
+            shard.failed.fetch_add(1, Relaxed);
+        }
         shard.micros.fetch_add(micros, Relaxed);
         shard.latency[bucket(micros)].fetch_add(1, Relaxed);
     }
 
     /// No instance answered.
     pub(crate) fn failed(&self, worker: usize) {
-        self.shards[worker].requests.fetch_add(1, Relaxed);
-        self.shards[worker].errors.fetch_add(1, Relaxed);
+        let shard = &self.shards[worker];
+        shard.requests.fetch_add(1, Relaxed);
+        shard.errors.fetch_add(1, Relaxed);
+        shard.failed.fetch_add(1, Relaxed);
     }
 
-    /// An answer broke off after its head.
-    pub(crate) fn broke_off(&self, worker: usize) {
-        self.shards[worker].errors.fetch_add(1, Relaxed);
+    /// An answer with this status, counted before, broke off after its head.
+    pub(crate) fn broke_off(&self, worker: usize, status: StatusCode) {
+        let shard = &self.shards[worker];
+        shard.errors.fetch_add(1, Relaxed);
+        // A server error has failed already.
+        if !status.is_server_error() {
+            shard.failed.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The client left before the head of the answer.
+    pub(crate) fn abandoned(&self, worker: usize) {
+        self.shards[worker].abandoned.fetch_add(1, Relaxed);
+    }
+
+    /// What was just counted was a copy.
+    pub(crate) fn mirrored(&self, worker: usize) {
+        self.shards[worker].mirrored.fetch_add(1, Relaxed);
+    }
+
+    /// A copy of a request was not sent.
+    pub(crate) fn mirror_dropped(&self, worker: usize) {
+        self.shards[worker].mirror_dropped.fetch_add(1, Relaxed);
+    }
+
+    /// Room for one more copy under way, if fewer than `most` are.
+    pub(crate) fn copy(self: &Arc<Self>, most: usize) -> Option<Copying> {
+        let room = |copies| (copies < most).then_some(copies + 1);
+        self.copies.fetch_update(Relaxed, Relaxed, room).ok()?;
+        Some(Copying(Arc::clone(self)))
     }
 
     /// The sums over all workers.
@@ -73,6 +117,10 @@ impl FleetStats {
             requests: add(&|s| &s.requests),
             status: std::array::from_fn(|class| add(&|s| &s.status[class])),
             errors: add(&|s| &s.errors),
+            failed: add(&|s| &s.failed),
+            abandoned: add(&|s| &s.abandoned),
+            mirrored: add(&|s| &s.mirrored),
+            mirror_dropped: add(&|s| &s.mirror_dropped),
             latency: (0..BUCKETS).map(|i| (upper_bound(i), add(&|s| &s.latency[i]))).collect(),
         }
     }
@@ -80,6 +128,15 @@ impl FleetStats {
     /// Sum of all latencies in microseconds.
     pub(crate) fn micros(&self) -> u64 {
         self.shards.iter().map(|s| s.micros.load(Relaxed)).sum()
+    }
+}
+
+/// One copy of a request under way.
+pub(crate) struct Copying(pub(crate) Arc<FleetStats>);
+
+impl Drop for Copying {
+    fn drop(&mut self) {
+        self.0.copies.fetch_sub(1, Relaxed);
     }
 }
 

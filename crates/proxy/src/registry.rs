@@ -2,13 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::UNIX_EPOCH;
 
 use kiln_model::{FleetId, InstanceId, UpgradedDrain};
 
 use crate::metrics::FleetStats;
 use crate::table::{Endpoint, Instance, RouteTable};
 use crate::target::{Sequence, Target};
+use crate::turns::Turns;
+use crate::worker::millis;
 use crate::{FleetMetrics, InFlight};
 
 /// Fleets that left the table and whose counters are still shown, so that their last requests are not missed.
@@ -17,12 +20,14 @@ const FLEETS_REMEMBERED: usize = 16;
 /// What outlives a table.
 pub(crate) struct Registry {
     targets: HashMap<(InstanceId, Endpoint), Entry>,
-    turns: HashMap<String, Arc<AtomicUsize>>,
+    turns: HashMap<String, Arc<Turns>>,
     stats: BTreeMap<FleetId, Arc<FleetStats>>,
     gone: VecDeque<FleetId>,
     workers: usize,
     sequence: Sequence,
     next_key: u64,
+    /// When this process began to count, in milliseconds since 1970.
+    pub(crate) started_ms: u64,
 }
 
 struct Entry {
@@ -61,6 +66,7 @@ impl Registry {
             workers,
             sequence,
             next_key: 1,
+            started_ms: UNIX_EPOCH.elapsed().map_or(0, millis),
         }
     }
 
@@ -79,8 +85,8 @@ impl Registry {
         Arc::clone(&entry.target)
     }
 
-    /// The turn counter of a backend.
-    pub(crate) fn turn(&mut self, backend: &str) -> Arc<AtomicUsize> {
+    /// The turn counters of a backend.
+    pub(crate) fn turns(&mut self, backend: &str) -> Arc<Turns> {
         Arc::clone(self.turns.entry(backend.to_owned()).or_default())
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::header::{CONNECTION, HOST, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONNECTION, HOST, SET_COOKIE, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
@@ -18,6 +18,7 @@ use crate::conn::{Busy, Control};
 use crate::exchange::{Answer, Exchange, choose};
 use crate::headers::{ClientHeaders, join_cookies, set_upgrade, strip_hop_by_hop};
 use crate::live::Attempts;
+use crate::mirror;
 use crate::upgrade;
 use crate::worker::{Worker, millis};
 
@@ -26,6 +27,8 @@ pub(crate) struct Client {
     pub(crate) worker: Rc<Worker>,
     pub(crate) control: Rc<Control>,
     pub(crate) headers: ClientHeaders,
+    /// It came under TLS.
+    pub(crate) secure: bool,
 }
 
 /// An upgrade that a client asks for.
@@ -67,11 +70,13 @@ async fn forward(
     let host = inspect(&mut head)?;
     let mut attempts = Attempts::default();
     let chosen = choose(client, &host, &head, &mut attempts)?;
+    let drawn = attempts.drawn;
     let backend = Arc::clone(&chosen.destination.backend);
     client.control.bear_silence(millis(backend.idle_timeout));
 
     let asked = strip_hop_by_hop(&mut head.headers);
     client.headers.add(&mut head.headers, &host);
+    let ordinary = on_upgrade.is_none();
     let upgrade = match (asked, on_upgrade) {
         (Some(protocol), Some(on_upgrade)) if takes_upgrade(&protocol, version, backend.protocol) => {
             set_upgrade(&mut head.headers, protocol.clone());
@@ -80,21 +85,38 @@ async fn forward(
         _ => None,
     };
     let body = RequestBody::new(incoming);
-    let exchange = Exchange { client, host: &host, body };
-    let mut answer = exchange.run(head, chosen, attempts).await?;
-    let stats = Arc::clone(&answer.chosen.fleet().stats);
-    stats.answered(client.worker.index, answer.response.status(), started.elapsed());
-    if answer.response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        let upgrade = upgrade.ok_or(Failure::Nonsense)?;
-        return Ok(upgrade::begin(client, upgrade, answer));
+    if let Some(mirror) = backend.mirror.as_ref().filter(|_| ordinary && body.is_empty()) {
+        mirror::copy(client, &host, &head, &chosen, mirror);
     }
-    strip_hop_by_hop(answer.response.headers_mut());
-    Ok(download(client, answer, busy, version))
+    let exchange = Exchange { client, host: &host, body, timeout: backend.request_timeout };
+    let mut answer = exchange.run(head, chosen, attempts).await?;
+    let (stats, status) = (&answer.chosen.fleet().stats, answer.response.status());
+    let mut response = if status == StatusCode::SWITCHING_PROTOCOLS {
+        let Some(upgrade) = upgrade else {
+            stats.failed(client.worker.index);
+            return Err(Failure::Nonsense);
+        };
+        stats.answered(client.worker.index, status, started.elapsed());
+        upgrade::begin(client, upgrade, answer)
+    } else {
+        stats.answered(client.worker.index, status, started.elapsed());
+        strip_hop_by_hop(answer.response.headers_mut());
+        download(client, answer, Some(busy), version)
+    };
+    if let Some(cookie) = drawn.and_then(|key| backend.sticky.as_ref()?.set_cookie(key, client.secure)) {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+    Ok(response)
 }
 
 /// The answer with a body that ends what must end with it.
-fn download(client: &Rc<Client>, answer: Answer, busy: Busy, version: Version) -> Response<ResponseBody> {
-    let Answer { response, borrowed, chosen } = answer;
+pub(crate) fn download(
+    client: &Client,
+    answer: Answer,
+    busy: Option<Busy>,
+    version: Version,
+) -> Response<ResponseBody> {
+    let Answer { response, borrowed, chosen, upload } = answer;
     let (mut head, incoming) = response.into_parts();
     head.extensions.clear();
     let silence = chosen.destination.backend.idle_timeout;
@@ -107,9 +129,12 @@ fn download(client: &Rc<Client>, answer: Answer, busy: Busy, version: Version) -
         borrowed: Some(borrowed),
         lease: Some(chosen.lease),
         silence,
-        _busy: busy,
+        busy,
+        upload,
+        waiting: false,
         stats,
         worker,
+        status: head.status,
     };
     Response::from_parts(head, ResponseBody::Instance(Box::new(download)))
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use crate::bind::describe;
 use crate::keeper::Keeper;
 use crate::metrics::upper_bound;
-use crate::{ListenerStatus, Status};
+use crate::{FleetMetrics, ListenerStatus, Status};
 
 /// Everything as it is now.
 pub(crate) fn status(keeper: &mut Keeper) -> Status {
@@ -34,6 +34,7 @@ pub(crate) fn status(keeper: &mut Keeper) -> Status {
         listeners: listeners.collect(),
         in_flight,
         ejected: keeper.registry.ejected(keeper.shared.now()),
+        started_ms: keeper.registry.started_ms,
         fleets: keeper.registry.fleets(),
     }
 }
@@ -75,6 +76,17 @@ fn write_all(text: &mut String, keeper: &Keeper, status: &Status) -> std::fmt::R
     write_fleets(text, keeper)
 }
 
+/// A counter of a fleet: its name, what it counts, and where it stands.
+type Counter = (&'static str, &'static str, fn(&FleetMetrics) -> u64);
+
+const COUNTERS: [Counter; 5] = [
+    ("kiln_proxy_errors_total", "Requests without a whole answer from an instance.", |sum| sum.errors),
+    ("kiln_proxy_failed_total", "Requests with a 5xx answer, or without a whole one.", |sum| sum.failed),
+    ("kiln_proxy_abandoned_total", "Requests whose client left before the answer.", |sum| sum.abandoned),
+    ("kiln_proxy_mirrored_total", "Copies of other fleets' requests.", |sum| sum.mirrored),
+    ("kiln_proxy_mirror_dropped_total", "Copies that were not sent.", |sum| sum.mirror_dropped),
+];
+
 fn write_fleets(text: &mut String, keeper: &Keeper) -> std::fmt::Result {
     let sums: Vec<_> = keeper.registry.all_stats().map(|stats| (stats, stats.sum())).collect();
     let labels = |id: &kiln_model::FleetId| {
@@ -87,9 +99,11 @@ fn write_fleets(text: &mut String, keeper: &Keeper) -> std::fmt::Result {
             writeln!(text, "kiln_proxy_requests_total{{{labels},class=\"{class}xx\"}} {count}")?;
         }
     }
-    family(text, "kiln_proxy_errors_total", "counter", "Requests without a whole answer from an instance.")?;
-    for (stats, sum) in &sums {
-        writeln!(text, "kiln_proxy_errors_total{{{}}} {}", labels(&stats.id), sum.errors)?;
+    for (name, help, count) in COUNTERS {
+        family(text, name, "counter", help)?;
+        for (stats, sum) in &sums {
+            writeln!(text, "{name}{{{}}} {}", labels(&stats.id), count(sum))?;
+        }
     }
     let help = "From the request's head to the answer's head.";
     family(text, "kiln_proxy_latency_seconds", "histogram", help)?;

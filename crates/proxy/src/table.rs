@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use kiln_model::{FleetId, InstanceId, Protocol, Span, UpgradedDrain};
+use kiln_model::{FleetId, InstanceId, Protocol, Span, Sticky, UpgradedDrain};
 use serde::{Deserialize, Serialize};
 
 /// A whole configuration of the data plane. A table with a version not above the current one is refused
@@ -103,6 +103,40 @@ pub struct Backend {
     pub idle_timeout: Span,
     /// What happens to upgraded connections whose instance drains.
     pub upgraded: UpgradedDrain,
+    /// Keeps HTTP clients with the fleet that they were given. Each client has a point in [0, 2^32), the fleets have
+    /// contiguous ranges of it as wide as their weights, the highest release number first: who is with the newest
+    /// fleet stays with it while its weight grows. See `docs/traffic.md` for the hash.
+    #[serde(default)]
+    pub sticky: Option<Sticky>,
+    /// HTTP requests that go to a fleet whatever the weights; the first that fits counts. When its fleet has no ready
+    /// instance, the request goes where it would have gone otherwise. The preview is above it, `sticky` below.
+    #[serde(default)]
+    pub testers: Vec<Tester>,
+    /// A fleet that gets copies of other fleets' safe HTTP requests.
+    #[serde(default)]
+    pub mirror: Option<Mirror>,
+}
+
+/// Requests with a header go to a fleet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tester {
+    /// Name of the header.
+    pub header: String,
+    /// Exact value of one of the header's lines; `None` is any.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// Where they go: a fleet of the same backend, or the table is refused.
+    pub fleet: FleetId,
+}
+
+/// Copies of GET, HEAD and OPTIONS requests without a body that other fleets serve. The answers are thrown away;
+/// copies carry `kiln-mirror: 1`, and what carries it already is not copied again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirror {
+    /// Which fleet gets the copies: one of the same backend, or the table is refused.
+    pub fleet: FleetId,
+    /// Share of those requests in percent, 0 to 100; exact over every 100 of them.
+    pub percent: u8,
 }
 
 /// One fleet of a backend.
@@ -153,6 +187,6 @@ pub struct Preview {
     pub header: String,
     /// Host that always means the newest fleet.
     pub host: Option<String>,
-    /// The newest fleet, which `next` means.
+    /// The newest fleet, which `next` means: one of the same backend, or the table is refused.
     pub fleet: FleetId,
 }

@@ -40,7 +40,7 @@ pub(crate) async fn relay(worker: &Rc<Worker>, control: &Control, client: Client
                 let others = || backend.fleets[fleet].others(target, now);
                 target.failed(now, &worker.shared.ejecting, others);
                 attempts.tried.push(target.key);
-                if attempts.tried.len() == TRIES || !more(&backend, &attempts) {
+                if attempts.tried.len() == TRIES || !more(&backend, &mut attempts) {
                     stats.failed(worker.index);
                     return;
                 }
@@ -49,8 +49,8 @@ pub(crate) async fn relay(worker: &Rc<Worker>, control: &Control, client: Client
     }
 }
 
-fn more(backend: &LiveBackend, attempts: &Attempts) -> bool {
-    backend.choose(None, attempts, 0).is_ok()
+fn more(backend: &LiveBackend, attempts: &mut Attempts) -> bool {
+    backend.choose(attempts, 0).is_ok()
 }
 
 fn choose(worker: &Worker, slot: usize, attempts: &mut Attempts) -> Option<(Arc<LiveBackend>, usize, Lease)> {
@@ -59,10 +59,9 @@ fn choose(worker: &Worker, slot: usize, attempts: &mut Attempts) -> Option<(Arc<
         let Some(LiveMode::Tcp(backend)) = live.listeners.get(&slot).map(|listener| &listener.mode) else {
             return Err(());
         };
-        let choice = backend.choose(None, attempts, now).map_err(drop)?;
+        let choice = backend.choose(attempts, now).map_err(drop)?;
         Ok(((Arc::clone(backend), choice.fleet), Arc::clone(choice.target)))
     });
     let ((backend, fleet), lease) = claimed.ok()?;
-    attempts.fleet = Some(fleet);
     Some((backend, fleet, lease))
 }

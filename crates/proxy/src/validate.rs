@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use kiln_model::Protocol;
+use http::{HeaderName, HeaderValue};
+use kiln_model::{FleetId, Protocol, Sticky};
 
 use crate::bind::describe;
 use crate::error::TableError;
-use crate::table::{Bind, Listener, Mode, Route, RouteTable};
+use crate::table::{Backend, Bind, Listener, Mode, Route, RouteTable};
 
 /// Checks all that can be known without touching the system.
 pub(crate) fn validate(table: &RouteTable) -> Result<(), TableError> {
@@ -24,6 +25,7 @@ pub(crate) fn validate(table: &RouteTable) -> Result<(), TableError> {
         if sum != 0 && sum != 100 {
             return Err(TableError::Weights { backend: key.clone(), sum });
         }
+        check_backend(backend).map_err(|what| TableError::Backend { backend: key.clone(), what })?;
     }
     Ok(())
 }
@@ -41,14 +43,46 @@ fn check_listener(table: &RouteTable, listener: &Listener) -> Result<(), TableEr
             if backend.protocol == Protocol::Tcp {
                 return Err(TableError::Mode { listener: name(), backend: route.backend.clone() });
             }
-            let header = backend.preview.as_ref().map(|preview| &preview.header);
-            if let Some(header) = header.filter(|header| http::HeaderName::try_from(header.as_str()).is_err())
-            {
-                let what = format!("the preview header {header:?} is not a field name");
-                return Err(TableError::Route { listener: name(), what });
-            }
             check_route(route).map_err(|what| TableError::Route { listener: name(), what })
         }),
+    }
+}
+
+/// How requests find a fleet beside its weight. Every fleet that is named must be there: a table that is acknowledged
+/// does what it says.
+fn check_backend(backend: &Backend) -> Result<(), String> {
+    let fleet = |what: &str, id: &FleetId| {
+        let known = backend.fleets.iter().any(|fleet| fleet.id == *id);
+        known.then_some(()).ok_or_else(|| {
+            format!("{what} names fleet {id}, which the backend does not have: list it, also at weight 0")
+        })
+    };
+    // Names of cookies (RFC 6265 §4.1.1) and of fields are made of the same characters.
+    let name = |what: &str, name: &str| match HeaderName::try_from(name) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!("{what} {name:?} is not a name: use letters, digits and -")),
+    };
+    if let Some(preview) = &backend.preview {
+        name("the preview header", &preview.header)?;
+        fleet("the preview", &preview.fleet)?;
+    }
+    for tester in &backend.testers {
+        name("the testers' header", &tester.header)?;
+        fleet("a tester", &tester.fleet)?;
+        if let Some(value) = tester.value.as_ref().filter(|value| HeaderValue::from_str(value).is_err()) {
+            return Err(format!("the testers' value {value:?} cannot stand in a header"));
+        }
+    }
+    if let Some(mirror) = &backend.mirror {
+        fleet("the mirror", &mirror.fleet)?;
+        if mirror.percent > 100 {
+            return Err(format!("the mirror takes {} percent: at most 100 can be", mirror.percent));
+        }
+    }
+    match &backend.sticky {
+        Some(Sticky::Cookie { name: cookie, .. }) => name("the sticky cookie", cookie),
+        Some(Sticky::Header { name: header }) => name("the sticky header", header),
+        None => Ok(()),
     }
 }
 

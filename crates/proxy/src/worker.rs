@@ -19,6 +19,7 @@ use crate::conn::{self, Control};
 use crate::live::Live;
 use crate::pool::Pool;
 use crate::shared::Shared;
+use crate::sticky::Keys;
 use crate::target::{Lease, Target};
 use crate::ticker::Ticker;
 
@@ -50,6 +51,8 @@ pub(crate) struct Worker {
     pub(crate) ticker: Rc<Ticker>,
     pub(crate) pool: Rc<Pool>,
     pub(crate) connections: RefCell<Slab<Rc<Control>>>,
+    /// For clients that have none.
+    pub(crate) keys: Keys,
     /// Coarse time in milliseconds since the process started, moved by the sweep.
     clock: Arc<AtomicU64>,
     live: RefCell<Rc<Snapshot>>,
@@ -79,6 +82,7 @@ impl Worker {
             ticker: Ticker::new(),
             pool: Pool::new(Arc::clone(&clock)),
             connections: RefCell::new(Slab::new()),
+            keys: Keys::new(),
             clock,
             live,
             acceptors: RefCell::new(HashMap::new()),

@@ -28,6 +28,9 @@ impl Service<'_> {
             request_timeout: traffic.request_timeout,
             idle_timeout: traffic.idle_timeout,
             upgraded: traffic.upgraded,
+            sticky: None,
+            testers: Vec::new(),
+            mirror: None,
         };
         let ports = self.ports();
         ports

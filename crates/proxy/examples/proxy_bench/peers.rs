@@ -152,6 +152,9 @@ fn table(folder: &Path, ports: Ports, instances: &[u16]) -> Result<RouteTable, B
         request_timeout: Span::from_secs(60),
         idle_timeout: Span::from_secs(300),
         upgraded: UpgradedDrain::Wait,
+        sticky: None,
+        testers: Vec::new(),
+        mirror: None,
     };
     let certificate = Certificate { chain: folder.join("cert.pem"), key: folder.join("key.pem") };
     let listener = |port, tls| Listener {

@@ -164,3 +164,18 @@ async fn raw_bytes_come_out_of_tls() {
     stream.read_exact(&mut four).await.unwrap();
     assert_eq!(&four, b"dcba");
 }
+
+#[tokio::test]
+async fn cookies_set_under_tls_never_leave_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (files, root) = certificate(folder.path(), "a.test");
+    let server = named("a").await;
+    let proxy = Proxy::start().await;
+    let mut sticky = one_fleet(&[instance("i", server.addr)]);
+    let max_age = kiln_model::Span::from_secs(60);
+    sticky.sticky = Some(kiln_model::Sticky::Cookie { name: "lane".into(), max_age });
+    let addr = proxy.put(&with_tls(table(1, sticky), &[files])).await[0];
+    let mut stream = open(&client(&[root], &[], BOTH), addr, "a.test").await.unwrap();
+    let answer = ask(&mut stream).await;
+    assert!(answer.contains("; Path=/; Max-Age=60; HttpOnly; SameSite=Lax; Secure\r\n"), "{answer}");
+}

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -53,6 +54,28 @@ pub(crate) async fn whole(response: Response<hyper::body::Incoming>) -> hyper::R
 pub(crate) fn request(method: &str, path: &str, body: &'static str) -> Request<Full<Bytes>> {
     let builder = Request::builder().method(method).uri(path).header("host", "web.test");
     builder.body(Full::new(Bytes::from_static(body.as_bytes()))).unwrap()
+}
+
+/// A GET request to `web.test` with a header.
+pub(crate) fn get_with(name: &'static str, value: &str) -> Request<Full<Bytes>> {
+    let mut request = request("GET", "/", "");
+    request.headers_mut().insert(name, value.parse().unwrap());
+    request
+}
+
+/// An HTTP/2 connection.
+pub(crate) async fn open_http2(addr: SocketAddr) -> http2::SendRequest<Full<Bytes>> {
+    let stream = TcpStream::connect(addr).await.unwrap();
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+/// A request for HTTP/2 to `web.test`.
+pub(crate) fn for_http2(mut request: Request<Full<Bytes>>) -> Request<Full<Bytes>> {
+    request.headers_mut().remove("host");
+    *request.uri_mut() = format!("http://web.test{}", request.uri()).parse().unwrap();
+    request
 }
 
 /// One request on a connection of its own.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use kiln_model::InstanceId;
-use kiln_proxy::{ClientError, InFlight, ProxyClient, ProxyConfig, RouteTable, Status};
+use kiln_proxy::{ClientError, FleetMetrics, InFlight, ProxyClient, ProxyConfig, RouteTable, Status};
 
 /// A running data plane; stopped when dropped.
 pub(crate) struct Proxy {
@@ -58,6 +58,12 @@ impl Proxy {
         status.in_flight.get(&InstanceId(instance.into())).copied().unwrap_or_default()
     }
 
+    /// The counters of release `number`.
+    pub(crate) async fn counted(&self, number: u64) -> FleetMetrics {
+        let status = self.client.status().await.unwrap();
+        counted(&status, number)
+    }
+
     /// Follows the status until it is as wanted.
     pub(crate) async fn until(&self, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
         until(&self.client, what, wanted).await
@@ -74,6 +80,11 @@ impl Drop for Proxy {
         });
         let _ = stop.join();
     }
+}
+
+/// The counters of release `number` in a status.
+pub(crate) fn counted(status: &Status, number: u64) -> FleetMetrics {
+    status.fleets[&format!("dev/web/{number}").parse().unwrap()].clone()
 }
 
 /// Follows the status until it is as wanted: by long polls, and anew every 20 ms for what is no news.

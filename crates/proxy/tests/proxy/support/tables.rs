@@ -25,12 +25,20 @@ pub(crate) fn backend(fleets: &[Fleet]) -> Backend {
         request_timeout: Span::from_secs(20),
         idle_timeout: Span::from_secs(30),
         upgraded: UpgradedDrain::Wait,
+        sticky: None,
+        testers: Vec::new(),
+        mirror: None,
     }
 }
 
 /// The backend with one fleet.
 pub(crate) fn one_fleet(instances: &[Instance]) -> Backend {
     backend(&[fleet(1, 100, instances)])
+}
+
+/// Release 1, which answers from `old`, and release 2 with this weight, which answers from `new`.
+pub(crate) fn two_fleets(weight: u8, old: SocketAddr, new: SocketAddr) -> Backend {
+    backend(&[fleet(1, 100 - weight, &[instance("old", old)]), fleet(2, weight, &[instance("new", new)])])
 }
 
 pub(crate) fn any_port() -> Bind {
