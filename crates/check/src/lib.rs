@@ -12,7 +12,7 @@ mod web;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use kiln_model::{Check, CheckProbe, InstanceId, Name, Port};
+use kiln_model::{Check, CheckProbe, InstanceId, Name, Port, SyntheticProbe};
 use kiln_provider::{Endpoint, Provider};
 
 pub use connect::{Connector, Direct, Stream};
@@ -47,6 +47,18 @@ impl Report {
     pub fn passed(&self) -> bool {
         self.failure.is_none()
     }
+}
+
+/// Sends one synthetic request to an instance. Returns the status of the answer and the time to its head.
+///
+/// # Errors
+/// When there was no answer within [`LIMIT`].
+pub async fn send<C: Connector>(
+    probe: &SyntheticProbe,
+    target: &Target<'_>,
+    connector: &C,
+) -> Result<(u16, Duration), Failure> {
+    web::send(probe, target, connector).await
 }
 
 /// Runs one check.

@@ -1,12 +1,13 @@
-//! The disruption budget: how many instances of a service may be away at once, over all causes.
+//! The disruption budget: how many instances of a service may be away at once, over all causes: a rollout that
+//! leaves fewer than are wanted, ill health, what a person touched, drift, expiry, scaling.
 //!
-//! A quarter of the wanted instances, and at least one, so that a service of one instance can be healed at all.
+//! `max_disrupted` of the wanted instances, and at least one, so that a service of one instance can be healed at all.
 //! What is dead or unhealthy is away already; taking it out makes room for its replacement and only waits for
 //! earlier replacements, so that a probe that fails everywhere does not restart everything at once.
 
 use std::collections::BTreeSet;
 
-use kiln_model::InstanceId;
+use kiln_model::{Amount, InstanceId};
 use kiln_provider::{InstanceObservation, Phase, RetireReason};
 
 /// The fleets of one service that the budget covers.
@@ -27,19 +28,48 @@ pub(crate) struct Touched {
     pub(crate) asked: BTreeSet<InstanceId>,
 }
 
-/// How many instances of `wanted` may be away at once.
-pub(crate) fn allowance(wanted: u32) -> u32 {
-    (wanted / 4).max(1)
+/// How many instances of one service may be away, and how many a rollout keeps away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Budget {
+    /// Instances wanted of the service.
+    pub(crate) wanted: u32,
+    /// `max_disrupted`.
+    pub(crate) most: Amount,
+    /// Instances that are fewer than wanted because a rollout takes batches away.
+    pub(crate) rollout: u32,
+}
+
+impl Budget {
+    /// How many instances may be away at once; rounds down, at least one.
+    fn allowance(self) -> u32 {
+        let most = match self.most {
+            Amount::Count(count) => count,
+            Amount::Percent(percent) => {
+                u32::try_from(u64::from(self.wanted) * u64::from(percent) / 100).unwrap_or(u32::MAX)
+            }
+        };
+        most.max(1)
+    }
+}
+
+/// What the budget lets happen now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Allowed {
+    /// To be taken out.
+    pub(crate) out: Vec<(InstanceId, RetireReason)>,
+    /// Would be taken out, and waits, with why.
+    pub(crate) waiting: Vec<(InstanceId, String)>,
 }
 
 /// Which instances to take out now.
-pub(crate) fn retire(fleets: &[Covered<'_>], touched: &Touched) -> Vec<(InstanceId, RetireReason)> {
-    let wanted: u32 = fleets.iter().map(|fleet| fleet.size).sum();
-    let allowed = allowance(wanted);
+pub(crate) fn retire(fleets: &[Covered<'_>], budget: Budget, touched: &Touched) -> Allowed {
+    let allowed = budget.allowance();
+    let mut waiting = Vec::new();
     let mut here: Vec<&InstanceObservation> = fleets.iter().flat_map(|fleet| fleet.instances).collect();
     here.sort_by(|left, right| left.id.cmp(&right.id));
     let mut out = Vec::new();
-    let mut replacing: u32 = fleets.iter().map(|fleet| fleet.size.saturating_sub(up(fleet.instances))).sum();
+    let missing: u32 = fleets.iter().map(|fleet| fleet.size.saturating_sub(up(fleet.instances))).sum();
+    let mut replacing = missing.saturating_add(budget.rollout);
 
     let leavable = |instance: &&&InstanceObservation| instance.phase < Phase::Draining;
     for instance in here.iter().filter(leavable).filter(|it| touched.asked.contains(&it.id)) {
@@ -54,6 +84,7 @@ pub(crate) fn retire(fleets: &[Covered<'_>], touched: &Touched) -> Vec<(Instance
             replacing += 1;
         } else {
             failing += 1;
+            waiting.push((instance.id.clone(), told("unhealthy", replacing, allowed, budget)));
         }
     }
     let tainted = |it: &&&InstanceObservation| it.tainted || touched.tainted.contains(&it.id);
@@ -61,9 +92,22 @@ pub(crate) fn retire(fleets: &[Covered<'_>], touched: &Touched) -> Vec<(Instance
         if replacing + failing < allowed {
             out.push((instance.id.clone(), RetireReason::Tainted));
             replacing += 1;
+        } else {
+            waiting.push((instance.id.clone(), told("tainted", replacing + failing, allowed, budget)));
         }
     }
-    out
+    Allowed { out, waiting }
+}
+
+fn told(what: &str, away: u32, allowed: u32, budget: Budget) -> String {
+    let rollout = match budget.rollout {
+        0 => String::new(),
+        some => format!(" ({some} of them for the rollout)"),
+    };
+    let wanted = budget.wanted;
+    format!(
+        "it is {what} and waits for the disruption budget: {away} of {wanted} instances are away{rollout}, and {allowed} may be"
+    )
 }
 
 fn up(instances: &[InstanceObservation]) -> u32 {
@@ -102,7 +146,8 @@ mod tests {
         let instances = fleet(phases);
         let ids = |indices: &[usize]| indices.iter().map(|index| instances[*index].id.clone()).collect();
         let touched = Touched { tainted: ids(tainted), asked: ids(asked) };
-        let out = retire(&[Covered { size, instances: &instances }], &touched);
+        let budget = Budget { wanted: size, most: Amount::Percent(25), rollout: 0 };
+        let out = retire(&[Covered { size, instances: &instances }], budget, &touched).out;
         let index = |id: &InstanceId| instances.iter().position(|it| it.id == *id).unwrap();
         out.iter().map(|(id, reason)| (index(id), *reason)).collect()
     }
@@ -134,5 +179,20 @@ mod tests {
     fn a_service_of_one_is_healed_too() {
         assert_eq!(retired(1, &[Unready], &[], &[]), [(0, Unhealthy)]);
         assert_eq!(retired(1, &[Ready], &[0], &[]), [(0, Tainted)]);
+    }
+
+    #[test]
+    fn a_rollout_draws_on_the_same_budget_and_what_waits_says_why() {
+        let instances = fleet(&[Ready, Ready, Unready, Unready]);
+        let covered = [Covered { size: 4, instances: &instances }];
+        let budget = |most, rollout| Budget { wanted: 6, most, rollout };
+        let free = retire(&covered, budget(Amount::Percent(50), 0), &Touched::default());
+        assert_eq!((free.out.len(), free.waiting.len()), (2, 0));
+        let busy = retire(&covered, budget(Amount::Count(2), 2), &Touched::default());
+        assert_eq!(busy.out, []);
+        assert_eq!(
+            busy.waiting[0].1,
+            "it is unhealthy and waits for the disruption budget: 2 of 6 instances are away (2 of them for the rollout), and 2 may be"
+        );
     }
 }

@@ -16,6 +16,7 @@ mod error;
 mod event;
 mod home;
 mod http;
+mod measure;
 mod ops;
 mod reconcile;
 pub mod routes;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kiln_model::{FleetId, InstanceId, Name};
 use kiln_provider::{Failure, FleetObservation, InstanceObservation, Phase};
 use kiln_proxy::{RouteTable, Status};
+use kiln_rollout::analysis::Sample;
 use kiln_rollout::{FleetView, Rollout, View};
 
 use crate::event::{Counts, Progress};
@@ -77,6 +78,25 @@ fn fleet(id: &FleetId, seen: &FleetObservation, plane: Option<&DataPlane>, since
 fn last_failure(seen: &FleetObservation) -> Option<&Failure> {
     let living = seen.instances.iter().filter_map(|instance| instance.failure.as_ref());
     living.chain(&seen.last_failure).max_by_key(|failure| failure.at_ms)
+}
+
+/// What the data plane and Kiln's own requests have counted, by fleet.
+pub(crate) fn samples(
+    plane: Option<&DataPlane>,
+    probed: &BTreeMap<FleetId, Sample>,
+) -> BTreeMap<FleetId, Sample> {
+    let counted = plane.map(|plane| &plane.status.fleets).into_iter().flatten();
+    let mut samples: BTreeMap<FleetId, Sample> = counted
+        .map(|(id, it)| {
+            let latency = it.latency.clone();
+            (id.clone(), Sample { requests: it.requests, failed: it.failed, latency })
+        })
+        .collect();
+    for (id, own) in probed {
+        let sample = samples.entry(id.clone()).or_default();
+        *sample = sample.plus(own);
+    }
+    samples
 }
 
 /// What the engine is shown of a rollout.

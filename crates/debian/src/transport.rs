@@ -2,7 +2,6 @@
 //! nor knows other mirrors; [`crate::download`] does.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -95,9 +94,8 @@ impl Answer {
 
 impl Transport {
     pub(crate) fn new(timeouts: Timeouts) -> Result<Self, Error> {
-        let client = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
+        let client = kiln_outbound::client()
+            .map_err(|source| Error::Client { reason: chain(&source) })?
             .connect_timeout(timeouts.connect)
             .read_timeout(timeouts.read)
             .build()
@@ -199,19 +197,4 @@ fn local(path: PathBuf, offset: u64) -> Result<Answer, Fault> {
     });
     let body = Box::pin(stream::iter(pieces));
     Ok(Answer { offset, validators: Validators::default(), page: false, body })
-}
-
-/// The host's own trust roots with ring; built here so that nothing depends on a process-wide provider.
-fn tls() -> Result<rustls::ClientConfig, Error> {
-    use rustls_platform_verifier::BuilderVerifierExt;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|source| Error::Client { reason: source.to_string() })?;
-    // A host without any root certificate still reaches plain HTTP and local mirrors.
-    let config = match builder.clone().with_platform_verifier() {
-        Ok(builder) => builder.with_no_client_auth(),
-        Err(_) => builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
-    };
-    Ok(config)
 }

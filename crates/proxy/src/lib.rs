@@ -60,5 +60,6 @@ pub use api::*;
 pub use client::{ClientError, ProxyClient};
 pub use config::{Limits, ProxyConfig};
 pub use error::{ProxyError, TableError};
+pub use metrics::latency_bounds;
 pub use run::run;
 pub use table::*;

@@ -151,6 +151,11 @@ fn bucket(micros: u64) -> usize {
     index.min(BUCKETS - 1)
 }
 
+/// The exclusive upper bounds of the latency buckets in microseconds, ascending; the last is `u64::MAX`.
+pub fn latency_bounds() -> impl Iterator<Item = u64> {
+    (0..BUCKETS).map(upper_bound)
+}
+
 /// The first latency in microseconds that is too slow for a bucket; the last bucket has no bound.
 pub(crate) fn upper_bound(index: usize) -> u64 {
     if index + 1 >= BUCKETS {

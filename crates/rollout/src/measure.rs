@@ -50,8 +50,12 @@ fn count(next: &mut Rollout, view: &View) {
             let total = total(&counted, &id);
             counted.carried.insert(id, total);
         }
-        counted.start.clear();
+        // Whoever was known counts from nothing again.
+        counted.start = counted.last.keys().map(|id| (id.clone(), Sample::default())).collect();
         counted.epoch_ms = view.epoch_ms;
+    }
+    for (id, sample) in &seen {
+        counted.start.entry(id.clone()).or_insert_with(|| sample.clone());
     }
     counted.last = seen;
     next.memory.window = Some(counted);

@@ -1,7 +1,6 @@
 //! Asking a registry.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -48,9 +47,8 @@ struct Attempt {
 
 impl Client {
     pub(crate) fn new(reference: Reference) -> Result<Self, RegistryError> {
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls()?)
-            .user_agent(concat!("kiln/", env!("CARGO_PKG_VERSION")))
+        let http = kiln_outbound::client()
+            .map_err(|source| RegistryError::Client { reason: chain(&source) })?
             .connect_timeout(Duration::from_secs(15))
             .read_timeout(Duration::from_secs(60))
             .build()
@@ -274,18 +272,4 @@ fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     words.last().cloned().unwrap_or_default()
-}
-
-/// The host's own trust roots with ring; built here so that nothing depends on a process-wide provider.
-fn tls() -> Result<rustls::ClientConfig, RegistryError> {
-    use rustls_platform_verifier::BuilderVerifierExt;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|source| RegistryError::Client { reason: source.to_string() })?;
-    // A host without any root certificate still reaches plain HTTP.
-    Ok(match builder.clone().with_platform_verifier() {
-        Ok(builder) => builder.with_no_client_auth(),
-        Err(_) => builder.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth(),
-    })
 }

@@ -10,6 +10,7 @@ use super::ControlError;
 use super::back::Open;
 use crate::api::Outcome;
 use crate::digest::content_digest;
+use crate::reconcile::begin;
 use crate::state::{Pointer, Quarantine, Stored, quarantines, releases, rollouts, services};
 
 /// What a deploy means for one service.
@@ -93,7 +94,12 @@ fn one(
         (_, Some(current)) if current.release.digest == digest => {
             (current.release.number, Outcome::Returning)
         }
-        _ => (releases::next_number(db, environment, service)?, Outcome::Started),
+        _ => {
+            let next = releases::next_number(db, environment, service)?;
+            // The number before stays free for the baseline, so that the newest release is always the new one.
+            let spare = current.is_some() && begin::compares(&content.service.rollout);
+            (ReleaseNumber(next.0 + u64::from(spare)), Outcome::Started)
+        }
     };
     let quarantine = match outcome {
         Outcome::Started => quarantined(db, &pointer, &digest)?,

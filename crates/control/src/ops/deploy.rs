@@ -45,12 +45,26 @@ fn deploy(
         });
     }
     let mut answers = Vec::new();
+    let mut group = None;
     for one in assessed {
         let (service, release, outcome) = (one.pointer.service.clone(), one.release, one.outcome.clone());
+        let begins = outcome == Outcome::Started;
         let rollout = carry_out(db, request, one, now)?;
+        if let Some(id) = rollout.filter(|_| begins) {
+            join(db, id, *group.get_or_insert(id))?;
+        }
         answers.push(Deployed { service, release, outcome, rollout });
     }
     Ok(DeployAnswer { services: answers, after })
+}
+
+/// Rollouts that are asked for together name the first of them.
+fn join(db: &Connection, id: RolloutId, group: RolloutId) -> Result<(), ControlError> {
+    if let Some(mut entry) = rollouts::get(db, id)? {
+        entry.rules.group = Some(group);
+        rollouts::update(db, &entry)?;
+    }
+    Ok(())
 }
 
 fn carry_out(

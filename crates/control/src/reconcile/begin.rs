@@ -1,12 +1,12 @@
 //! Beginning rollouts that wait: when what comes before them has succeeded.
 
-use kiln_model::{RolloutSpec, Span, Strategy};
+use kiln_model::{Against, FleetId, Release, ReleaseNumber, RolloutSpec, Span, Strategy};
 use kiln_rollout::Setup;
 use rusqlite::Connection;
 
 use super::world::{World, tell};
-use crate::event::{Purpose, What};
-use crate::state::{Entry, RolloutState, StateError, rollouts};
+use crate::event::{KILN, Purpose, What};
+use crate::state::{Entry, RolloutState, StateError, Stored, releases, rollouts};
 
 /// What a waiting rollout's predecessors say.
 enum Turn {
@@ -58,6 +58,44 @@ impl World {
         Ok(turn)
     }
 
+    /// Records the release that the new one is compared with: the content of the old one under the number that was
+    /// kept free for it. `None` where nothing is compared, or the number is taken by something else.
+    fn baseline(
+        &mut self,
+        db: &Connection,
+        entry: &Entry,
+        old: Option<&FleetId>,
+        spec: &RolloutSpec,
+        now_ms: i64,
+    ) -> Result<Option<FleetId>, StateError> {
+        let Some(old) = old.filter(|_| compares(spec)) else { return Ok(None) };
+        let Some(stored) = releases::get(db, old)? else { return Ok(None) };
+        let number = ReleaseNumber(entry.fleet.release.0.saturating_sub(1));
+        let fleet = FleetId { release: number, ..old.clone() };
+        if number <= old.release {
+            return Ok(None);
+        }
+        let known = releases::get(db, &fleet)?;
+        if known.as_ref().is_some_and(|it| it.release.digest != stored.release.digest) {
+            return Ok(None);
+        }
+        if known.is_none() {
+            let (from, to) = (old.release, entry.fleet.release);
+            let reason = format!("release {from} again, as the baseline that release {to} is compared with");
+            let release = Release {
+                number,
+                author: KILN.into(),
+                reason: Some(reason),
+                created_ms: now_ms,
+                ..stored.release.clone()
+            };
+            let baseline = Stored { release, ..stored };
+            releases::add(db, &baseline)?;
+            self.releases.insert(fleet.clone(), baseline);
+        }
+        Ok(Some(fleet))
+    }
+
     fn start(&mut self, db: &Connection, entry: &mut Entry, now_ms: i64) -> Result<(), StateError> {
         let Some(stored) = self.releases.get(&entry.fleet).cloned() else {
             return cancel(db, entry, format!("release {} is not on record", entry.fleet.release), now_ms);
@@ -68,9 +106,21 @@ impl World {
             return cancel(db, entry, format!("release {} serves already", entry.fleet.release), now_ms);
         }
         let old_size = old.as_ref().map_or(0, |old| self.size(old));
-        let spec = spec(&stored.release.content.service.rollout, entry.purpose);
-        let setup =
-            Setup::new(entry.fleet.clone(), old.clone().map(|old| (old, old_size)), stored.replicas, spec);
+        let mut spec = spec(&stored.release.content.service.rollout, entry.purpose);
+        let baseline = self.baseline(db, entry, old.as_ref(), &spec, now_ms)?;
+        if let (Some(analysis), None, true) = (&mut spec.analysis, &baseline, old.is_some())
+            && analysis.against == Against::Baseline
+        {
+            analysis.against = Against::Old;
+        }
+        let setup = Setup {
+            new: entry.fleet.clone(),
+            old: old.clone().map(|old| (old, old_size)),
+            baseline,
+            replicas: stored.replicas,
+            zones: Vec::new(),
+            spec,
+        };
         match kiln_rollout::start(setup, now_ms) {
             Err(error) => cancel(db, entry, error.to_string(), now_ms),
             Ok(engine) => {
@@ -88,6 +138,11 @@ impl World {
             }
         }
     }
+}
+
+/// Whether a rollout by these rules has a baseline fleet.
+pub(crate) fn compares(spec: &RolloutSpec) -> bool {
+    spec.analysis.as_ref().is_some_and(|it| it.against == Against::Baseline)
 }
 
 /// Gives up a rollout that has not begun.
@@ -119,5 +174,18 @@ fn spec(own: &RolloutSpec, purpose: Purpose) -> RolloutSpec {
         Purpose::Deploy => own.min_healthy,
         Purpose::Rollback => Span::from_secs(0),
     };
-    RolloutSpec { strategy, min_healthy, ..own.clone() }
+    let own = own.clone();
+    match purpose {
+        Purpose::Deploy => RolloutSpec { strategy, min_healthy, ..own },
+        // Nothing is asked, measured or waited for: what is brought back has been through all that.
+        Purpose::Rollback => RolloutSpec {
+            strategy,
+            min_healthy,
+            checkpoints: Vec::new(),
+            approval: None,
+            analysis: None,
+            scale_down_delay: Span::default(),
+            ..own
+        },
+    }
 }

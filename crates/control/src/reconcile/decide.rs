@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use kiln_model::FleetId;
-use kiln_rollout::{Action, Rollout, State, View};
+use kiln_rollout::{Action, Gate, Rollout, State, View};
 use rusqlite::Connection;
 
+use super::group;
 use super::round::{Plan, Seen};
 use super::world::{World, tell};
 use crate::event::{Purpose, What};
@@ -59,7 +60,7 @@ impl World {
             tell_steps(db, entry, &engine, &decision.rollout, seen.now_ms)?;
             let stands = decision.rollout == engine;
             engine = decision.rollout;
-            self.ensure(db, entry, &decision.actions, plan)?;
+            self.ensure(db, entry, &engine, &decision.actions, plan)?;
             plan.wake(decision.wake_ms);
             if stands || engine.is_over() {
                 break;
@@ -76,9 +77,11 @@ impl World {
         &mut self,
         db: &Connection,
         entry: &Entry,
+        engine: &Rollout,
         actions: &[Action],
         plan: &mut Plan,
     ) -> Result<(), StateError> {
+        plan.measuring |= matches!(engine.gate(), Some(Gate::Analysed { .. }));
         for action in actions {
             match action {
                 Action::Size { fleet, size } => self.set_size(db, fleet, *size)?,
@@ -86,7 +89,8 @@ impl World {
                     self.set_weights(db, &entry.fleet.environment, &entry.fleet.service, weights)?;
                 }
                 Action::Verify { fleet } => plan.verify(fleet, entry.id),
-                Action::Measure { .. } | Action::Probe { .. } => {}
+                Action::Measure { fleet } => plan.measure(entry.id, fleet, engine),
+                Action::Probe { fleet } => plan.probe(fleet, engine),
             }
         }
         Ok(())
@@ -103,8 +107,20 @@ impl World {
             || self.releases.get(&entry.fleet).is_none_or(|it| it.release.content.checks.is_empty());
         let checks = if unchecked { Some(Ok(())) } else { seen.checks.get(&entry.id).cloned() };
         let plane = seen.plane.as_ref().filter(|_| routed);
-        let unsure = routed && plane.is_none();
-        View { unsure, ..view::build(engine, &seen.observation.fleets, plane, acked, checks) }
+        let readings = seen.readings.get(&entry.id).cloned().unwrap_or_default();
+        // What was read before this stage was analysed says nothing about it.
+        let begun = match engine.state {
+            State::Running { since_ms, .. } => since_ms,
+            _ => i64::MAX,
+        };
+        View {
+            unsure: routed && plane.is_none(),
+            samples: view::samples(plane, &seen.probed),
+            epoch_ms: plane.map_or(0, |plane| plane.status.started_ms.cast_signed()),
+            readings: readings.into_iter().filter(|(_, it)| it.at_ms >= begun).collect(),
+            frozen: frozen(entry, seen.now_ms),
+            ..view::build(engine, &seen.observation.fleets, plane, acked, checks)
+        }
     }
 
     /// A content that is turned back from by itself is not to be deployed again.
@@ -119,7 +135,7 @@ impl World {
             return Ok(());
         };
         let Some(stored) = self.releases.get(&entry.fleet) else { return Ok(()) };
-        if entry.blameless || entry.purpose == Purpose::Rollback {
+        if entry.blameless || engine.memory.blameless || entry.purpose == Purpose::Rollback {
             return Ok(());
         }
         let digest = stored.release.digest;
@@ -159,6 +175,7 @@ impl World {
                 entry.reason = Some(reason.clone());
                 let what = What::RolledBack { reason: reason.clone(), to: entry.old, millis };
                 tell(db, entry, now_ms, &what)?;
+                group::take_back(db, entry, now_ms)?;
             }
             State::Failed { reason, .. } => {
                 entry.status = RolloutState::Failed;
@@ -197,6 +214,19 @@ impl World {
         });
         self.settle(db, &fleet.environment, &fleet.service, only)
     }
+}
+
+/// Why no stage may begin now. A freeze that cannot be read is one: nobody knows when it ends.
+fn frozen(entry: &Entry, now_ms: i64) -> Option<String> {
+    if entry.purpose == Purpose::Rollback || entry.rules.emergency.is_some() {
+        return None;
+    }
+    entry.rules.freezes.iter().find_map(|freeze| {
+        match kiln_calendar::active(freeze, now_ms.cast_unsigned()) {
+            Ok(until) => until.map(|_| format!("the freeze {:?} is on", freeze.name)),
+            Err(error) => Some(format!("the freeze {:?} cannot be read: {error}", freeze.name)),
+        }
+    })
 }
 
 fn entering_rollback(before: Option<&Entry>, engine: &Rollout) -> bool {

@@ -9,10 +9,11 @@ use rusqlite::Connection;
 
 use super::round::{Plan, Seen};
 use super::world::{World, append};
-use crate::budget::{self, Covered, Touched};
+use crate::budget::{self, Budget, Covered, Touched};
 use crate::drain::{self, Drain};
 use crate::event::{KILN, What};
-use crate::state::{Entry, RolloutState, StateError, fleets, releases, services, taints};
+use crate::state::{Entry, Pointer, RolloutState, StateError, Stored, fleets, releases, services, taints};
+use crate::view;
 
 impl World {
     /// A fleet that runs without being wanted (its removal was cut off, or the state was put back to an earlier day)
@@ -53,7 +54,22 @@ impl World {
                     Some(Covered { size: it.size, instances })
                 })
                 .collect();
-            for (instance, reason) in budget::retire(&covered, &touched) {
+            let Some(leader) = self.leader(pointer) else { continue };
+            let rising_up: u32 = self
+                .fleets
+                .iter()
+                .filter(|it| own(&it.fleet) && rising(&it.fleet))
+                .filter_map(|it| seen.observation.fleets.get(&it.fleet))
+                .map(|fleet| view::counts(&fleet.instances).ready)
+                .sum();
+            let kept: u32 = covered.iter().map(|it| it.size).sum();
+            let (wanted, most) = (leader.replicas, leader.release.content.service.max_disrupted);
+            let rollout = wanted.saturating_sub(kept.saturating_add(rising_up));
+            let allowed = budget::retire(&covered, Budget { wanted, most, rollout }, &touched);
+            for (instance, why) in allowed.waiting {
+                plan.complaints.push((format!("replace instance {instance}"), why));
+            }
+            for (instance, reason) in allowed.out {
                 let of = |(_, fleet): &(&FleetId, &FleetObservation)| {
                     fleet.instances.iter().any(|it| it.id == instance)
                 };
@@ -62,6 +78,14 @@ impl World {
                 }
             }
         }
+    }
+
+    /// The release whose word counts about the service: the current one, or else the newest that is wanted.
+    fn leader(&self, pointer: &Pointer) -> Option<&Stored> {
+        let current = pointer.current.and_then(|release| self.releases.get(&pointer.fleet(release)));
+        let own = |id: &&FleetId| id.environment == pointer.environment && id.service == pointer.service;
+        let newest = || self.fleets.iter().map(|it| &it.fleet).filter(own).max_by_key(|it| it.release);
+        current.or_else(|| self.releases.get(newest()?))
     }
 
     /// Lets drained instances be stopped.
@@ -148,7 +172,8 @@ fn is_open(entry: &Entry) -> bool {
 
 fn names(entry: &Entry, id: &FleetId) -> bool {
     let same = entry.fleet.environment == id.environment && entry.fleet.service == id.service;
-    same && (entry.fleet.release == id.release || entry.old == Some(id.release))
+    let baseline = entry.engine.as_ref().and_then(|engine| engine.baseline.as_ref());
+    same && (entry.fleet.release == id.release || entry.old == Some(id.release) || baseline == Some(id))
 }
 
 fn is_empty(fleet: &FleetObservation) -> bool {

@@ -9,6 +9,7 @@ use kiln_proxy::{RouteTable, Status};
 use super::Seen;
 use crate::api::Problem;
 use crate::event::RolloutId;
+use crate::measure::Measured;
 use crate::routes::PeerListen;
 use crate::view::DataPlane;
 
@@ -45,6 +46,10 @@ pub(crate) struct Memory {
     held: BTreeSet<InstanceId>,
     /// Instances are being drained, so the data plane is asked often.
     pub(super) draining: bool,
+    /// A rollout is judged by the data plane's counters.
+    pub(super) measuring: bool,
+    /// What was measured beside them.
+    pub(crate) measured: Measured,
 }
 
 impl Memory {
@@ -75,7 +80,7 @@ impl Memory {
             self.fine(ROUTE);
         }
         self.status = status;
-        changed || self.draining
+        changed || self.draining || self.measuring
     }
 
     /// The data plane has acknowledged a table.
@@ -156,6 +161,8 @@ impl Memory {
             draining_since: self.draining_since.clone(),
             failures: self.untold.clone(),
             held: self.held.clone(),
+            readings: self.measured.readings(),
+            probed: self.measured.probed(),
             peers,
         }
     }
@@ -164,6 +171,7 @@ impl Memory {
     pub(super) fn told(&mut self, open: &BTreeSet<RolloutId>) {
         self.untold.clear();
         self.checks.retain(|id, _| open.contains(id));
+        self.measured.keep(open);
     }
 
     /// Something failed. Returns when to try again: after a quarter of a second, and twice as long each time.

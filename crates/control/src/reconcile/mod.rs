@@ -3,9 +3,10 @@
 //! A wake-up says "look", never what to do. What is decided is in the database before anything is done about it, and
 //! all that is done is an idempotent wish, so the loop may be cut off anywhere and simply begins again.
 
-mod begin;
+pub(crate) mod begin;
 mod checks;
 mod decide;
+mod group;
 mod keep;
 mod leave;
 mod memory;

@@ -23,6 +23,7 @@ impl<P: Provider, T: Traffic> Control<P, T> {
             memory.told(&plan.open);
             memory.complain(plan.complaints, now);
             memory.draining = plan.draining;
+            memory.measuring = plan.measuring;
         }
         let mut next = Next { again: false, wake_ms: plan.wake_ms };
         for (spec, size) in &plan.grow {
@@ -37,6 +38,14 @@ impl<P: Provider, T: Traffic> Control<P, T> {
         for (rollout, fleet) in plan.verify {
             self.verify(rollout, fleet);
         }
+        for about in &plan.measure {
+            if let Some(at) = self.measure(about) {
+                next.wake(at);
+            }
+        }
+        for (fleet, spec) in &plan.probe {
+            self.probe(fleet, spec);
+        }
         for (fleet, instance, reason) in plan.retire {
             self.retire(fleet, instance, reason, &mut next).await;
         }
@@ -48,7 +57,7 @@ impl<P: Provider, T: Traffic> Control<P, T> {
             let done = self.provider().remove_fleet(fleet).await;
             self.note(&format!("forget fleet {fleet}"), done, &mut next);
         }
-        if plan.draining {
+        if plan.draining || plan.measuring {
             self.inner.hurry.notify_one();
         }
         next

@@ -11,6 +11,9 @@ use crate::traffic::{Traffic, TrafficError};
 /// Between two looks while instances drain. Under load the data plane has news with every request that ends.
 const BUSY: Duration = Duration::from_millis(10);
 
+/// Between two looks while a rollout is judged by counters, which change with every request.
+const MEASURE: Duration = Duration::from_millis(200);
+
 /// Between two looks otherwise; a drain that begins ends the rest.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -42,8 +45,12 @@ impl<P: Provider, T: Traffic> Control<P, T> {
         let seq = now.seq;
         self.memory().fine(WATCH);
         self.take(Some(now));
-        let next = self.inner.traffic.status_after(seq).await?;
-        self.take(Some(next));
+        let measuring = self.memory().measuring;
+        tokio::select! {
+            next = self.inner.traffic.status_after(seq) => self.take(Some(next?)),
+            () = tokio::time::sleep(MEASURE), if measuring => {}
+            () = self.inner.hurry.notified() => {}
+        }
         Ok(())
     }
 
@@ -64,8 +71,12 @@ impl<P: Provider, T: Traffic> Control<P, T> {
     }
 
     async fn rest(&self) {
-        if self.memory().draining {
-            return tokio::time::sleep(BUSY).await;
+        let (draining, measuring) = {
+            let memory = self.memory();
+            (memory.draining, memory.measuring)
+        };
+        if draining || measuring {
+            return tokio::time::sleep(if draining { BUSY } else { MEASURE }).await;
         }
         tokio::select! {
             () = tokio::time::sleep(IDLE) => {}

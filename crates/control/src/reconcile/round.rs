@@ -3,13 +3,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_model::{FleetId, InstanceId};
+use kiln_model::{Against, AnalysisSpec, FleetId, InstanceId};
 use kiln_provider::{Failure, FleetSpec, Observation, RetireReason};
 use kiln_proxy::RouteTable;
+use kiln_rollout::Rollout;
+use kiln_rollout::analysis::{Reading, Sample};
 use rusqlite::Connection;
 
 use super::world::{World, append};
 use crate::event::{KILN, RolloutId, What};
+use crate::measure::Analysed;
 use crate::routes::{self, FleetInput, PeerListen};
 use crate::state::{StateError, routes as published};
 use crate::view::DataPlane;
@@ -31,6 +34,10 @@ pub(crate) struct Seen {
     pub(crate) failures: Vec<(FleetId, Failure)>,
     /// Instances in which a person's command runs.
     pub(crate) held: BTreeSet<InstanceId>,
+    /// The last reading of each metric, by rollout.
+    pub(crate) readings: BTreeMap<RolloutId, BTreeMap<String, Reading>>,
+    /// What Kiln's own requests came to.
+    pub(crate) probed: BTreeMap<FleetId, Sample>,
     pub(crate) peers: PeerListen,
 }
 
@@ -45,6 +52,12 @@ pub(crate) struct Plan {
     pub(crate) shrink: Vec<(FleetSpec, u32)>,
     /// Rollouts whose checks are to run, against a fleet.
     pub(crate) verify: Vec<(RolloutId, FleetId)>,
+    /// Rollouts whose metrics are to be read.
+    pub(crate) measure: Vec<Analysed>,
+    /// Fleets that too few requests reach.
+    pub(crate) probe: Vec<(FleetId, AnalysisSpec)>,
+    /// Whether a rollout is judged by the data plane's counters, so that it is to be asked often.
+    pub(crate) measuring: bool,
     pub(crate) retire: Vec<(FleetId, InstanceId, RetireReason)>,
     pub(crate) drained: Vec<InstanceId>,
     /// Empty fleets that nobody needs.
@@ -67,6 +80,32 @@ impl Plan {
     pub(super) fn verify(&mut self, fleet: &FleetId, rollout: RolloutId) {
         if !self.verify.iter().any(|(known, _)| *known == rollout) {
             self.verify.push((rollout, fleet.clone()));
+        }
+    }
+}
+
+impl Plan {
+    /// The metrics of a rollout are to be read.
+    pub(super) fn measure(&mut self, rollout: RolloutId, fleet: &FleetId, engine: &Rollout) {
+        let known = self.measure.iter().any(|it| it.rollout == rollout);
+        if let (Some(spec), false) = (&engine.spec.analysis, known) {
+            let old = engine.old.as_ref().map(|old| old.release);
+            self.measure.push(Analysed { rollout, fleet: fleet.clone(), old, spec: spec.clone() });
+        }
+    }
+
+    /// Requests are to be sent to a fleet, and to the one that it is compared with.
+    pub(super) fn probe(&mut self, fleet: &FleetId, engine: &Rollout) {
+        let Some(spec) = &engine.spec.analysis else { return };
+        let compared = match spec.against {
+            Against::Limits => None,
+            Against::Baseline => engine.baseline.as_ref().or(engine.old.as_ref()),
+            Against::Old => engine.old.as_ref(),
+        };
+        for fleet in [Some(fleet), compared].into_iter().flatten() {
+            if !self.probe.iter().any(|(known, _)| known == fleet) {
+                self.probe.push((fleet.clone(), spec.clone()));
+            }
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kiln_model::{InstanceId, Name, Port};
+use kiln_model::{CanaryTraffic, FleetId, HeaderMatch, InstanceId, Name, Port};
 use kiln_provider::InstanceObservation;
-use kiln_proxy::{Backend, Endpoint, Fleet, Instance, Preview};
+use kiln_proxy::{Backend, Endpoint, Fleet, Instance, Mirror, Preview, Tester};
 
 use super::selection::{self, Selection};
 use super::{FleetInput, Service};
@@ -21,6 +21,7 @@ impl Service<'_> {
         let traffic = &leader.stored.release.content.service.traffic;
         let selections: Vec<(&FleetInput<'_>, Selection<'_>)> =
             self.fleets.iter().map(|fleet| (fleet, selection::select(fleet, served))).collect();
+        let canary = self.canary();
         let backend = |port: &Name, declared: &Port| Backend {
             protocol: declared.protocol,
             fleets: selections.iter().map(|(fleet, selection)| listed(fleet, selection, port)).collect(),
@@ -28,9 +29,9 @@ impl Service<'_> {
             request_timeout: traffic.request_timeout,
             idle_timeout: traffic.idle_timeout,
             upgraded: traffic.upgraded,
-            sticky: None,
-            testers: Vec::new(),
-            mirror: None,
+            sticky: canary.as_ref().and_then(|it| it.1.sticky.clone()),
+            testers: canary.as_ref().map(|(fleet, it)| testers(fleet, &it.testers)).unwrap_or_default(),
+            mirror: canary.as_ref().and_then(|(fleet, it)| mirror(fleet, it.mirror)),
         };
         let ports = self.ports();
         ports
@@ -48,6 +49,16 @@ impl Service<'_> {
         ports
     }
 
+    /// The newest fleet and how requests find it beside its weight, while an older one serves too.
+    fn canary(&self) -> Option<(&FleetId, &CanaryTraffic)> {
+        let newest = self.fleets.iter().rev().find(|fleet| fleet.desired.size > 0)?;
+        let older = |it: &FleetInput<'_>| {
+            it.desired.weight > 0 && it.desired.fleet.release < newest.desired.fleet.release
+        };
+        let rules = &newest.stored.release.content.service.rollout.canary_traffic;
+        self.fleets.iter().any(older).then_some((&newest.desired.fleet, rules))
+    }
+
     /// The newest fleet, while it has instances but no traffic and is newer than what serves.
     pub(super) fn preview(&self) -> Option<Preview> {
         let newest = self.fleets.iter().rev().find(|fleet| fleet.desired.size > 0)?;
@@ -61,6 +72,19 @@ impl Service<'_> {
             fleet: newest.desired.fleet.clone(),
         })
     }
+}
+
+fn testers(fleet: &FleetId, matches: &[HeaderMatch]) -> Vec<Tester> {
+    let tester = |it: &HeaderMatch| Tester {
+        header: it.header.clone(),
+        value: it.value.clone(),
+        fleet: fleet.clone(),
+    };
+    matches.iter().map(tester).collect()
+}
+
+fn mirror(fleet: &FleetId, percent: u8) -> Option<Mirror> {
+    (percent > 0).then(|| Mirror { fleet: fleet.clone(), percent })
 }
 
 fn listed(fleet: &FleetInput<'_>, selection: &Selection<'_>, port: &Name) -> Fleet {

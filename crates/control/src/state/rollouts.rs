@@ -103,14 +103,15 @@ pub(crate) fn add(db: &Connection, entry: &Entry) -> Result<RolloutId, StateErro
 
 /// Writes what changes in a rollout's life.
 pub(crate) fn update(db: &Connection, entry: &Entry) -> Result<(), StateError> {
-    let text = "UPDATE rollouts SET old = ?, status = ?, engine = ?, progress = ?, blameless = ?, reason = ?,
-                ended_ms = ? WHERE id = ?";
+    let text = "UPDATE rollouts SET old = ?, status = ?, engine = ?, progress = ?, blameless = ?, rules = ?,
+                reason = ?, ended_ms = ? WHERE id = ?";
     let values = params![
         entry.old.map(|old| old.0),
         word(entry.status),
         entry.engine.as_ref().map(Json),
         entry.progress.as_ref().map(Json),
         entry.blameless,
+        Json(&entry.rules),
         entry.reason,
         entry.ended_ms,
         entry.id,
@@ -164,6 +165,12 @@ pub(crate) fn of_release(db: &Connection, fleet: &FleetId) -> Result<Vec<Entry>,
     );
     let key = params![fleet.environment.as_str(), fleet.service.as_str(), fleet.release.0];
     sql::all(db, "read rollouts", &text, key, read)
+}
+
+/// The rollouts that were asked for together, oldest first.
+pub(crate) fn of_group(db: &Connection, group: RolloutId) -> Result<Vec<Entry>, StateError> {
+    let text = format!("SELECT {COLUMNS} FROM rollouts WHERE json_extract(rules, '$.group') = ? ORDER BY id");
+    sql::all(db, "read rollouts", &text, [group], read)
 }
 
 /// The kebab-case word that serde gives a variant without fields.

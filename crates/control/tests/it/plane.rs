@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kiln_control::{Traffic, TrafficError};
 use kiln_model::{FleetId, InstanceId};
-use kiln_proxy::{Ack, InFlight, Refused, RouteTable, Status};
+use kiln_proxy::{Ack, FleetMetrics, InFlight, Refused, RouteTable, Status};
 use tokio::sync::watch;
 
 /// The double; clones are the same data plane.
@@ -19,6 +19,7 @@ pub(crate) struct Plane {
 struct Inner {
     table: RouteTable,
     in_flight: BTreeMap<InstanceId, InFlight>,
+    fleets: BTreeMap<FleetId, FleetMetrics>,
     refuse: Option<String>,
     down: bool,
     /// Every table that was in force.
@@ -73,6 +74,21 @@ impl Plane {
         self.bump();
     }
 
+    /// Counts a hundred requests, shared by the weights in force; of those to `bad`, `failing` percent fail.
+    pub(crate) fn serve(&self, service: &str, bad: &str, failing: u64) {
+        for (fleet, weight) in self.weights(service) {
+            let mut inner = self.lock();
+            let bad = fleet.to_string() == bad;
+            let counted = inner.fleets.entry(fleet).or_default();
+            let weight = u64::from(weight);
+            let before = counted.requests * failing / 100;
+            counted.requests += weight;
+            if bad {
+                counted.failed += counted.requests * failing / 100 - before;
+            }
+        }
+    }
+
     /// The table in force.
     pub(crate) fn table(&self) -> RouteTable {
         self.lock().table.clone()
@@ -101,6 +117,7 @@ impl Plane {
             version: inner.table.version,
             pid: 4711,
             in_flight: inner.in_flight.clone(),
+            fleets: inner.fleets.clone(),
             ..Status::default()
         })
     }
