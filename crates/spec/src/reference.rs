@@ -56,6 +56,9 @@ fn section(out: &mut String, block: &Block, outer: &str, level: usize) {
     if level > 2 {
         line(out, &format!("`{}{} {{ … }}`, {}.\n", block.name, block.label.example(), count(block)));
     }
+    if !block.only.is_empty() {
+        line(out, &format!("Only with {}.\n", quoted(block.only)));
+    }
     if let Label::Choice(choices) = block.label {
         let list: Vec<_> = choices.iter().map(|choice| format!("`\"{choice}\"`")).collect();
         line(out, &format!("The label is one of {}.\n", list.join(", ")));
@@ -85,8 +88,7 @@ fn attributes(out: &mut String, attributes: &[Attribute]) {
             doc.push_str(" **Required.**");
         }
         if !attribute.only.is_empty() {
-            let labels: Vec<_> = attribute.only.iter().map(|label| format!("`\"{label}\"`")).collect();
-            let _ = write!(doc, " Only with {}.", crate::suggest::listed(&labels));
+            let _ = write!(doc, " Only with {}.", quoted(attribute.only));
         }
         if attribute.without_effect {
             doc.push_str(" Without effect yet.");
@@ -95,6 +97,11 @@ fn attributes(out: &mut String, attributes: &[Attribute]) {
         line(out, &format!("| `{}` | {} | {} |", attribute.name, cell(&kind), cell(&doc)));
     }
     out.push('\n');
+}
+
+fn quoted(labels: &[&str]) -> String {
+    let labels: Vec<_> = labels.iter().map(|label| format!("`\"{label}\"`")).collect();
+    crate::suggest::listed(&labels)
 }
 
 fn line(out: &mut String, text: &str) {
