@@ -107,7 +107,7 @@ pub(crate) fn build(
     acked_weights: BTreeMap<FleetId, u8>,
     checks: Option<Result<(), String>>,
 ) -> View {
-    let ids = [Some(&rollout.new), rollout.old.as_ref()].into_iter().flatten();
+    let ids = [Some(&rollout.new), rollout.old.as_ref(), rollout.baseline.as_ref()].into_iter().flatten();
     let nothing = FleetObservation::default();
     let shown = ids.map(|id| {
         let seen = fleets.get(id).unwrap_or(&nothing);

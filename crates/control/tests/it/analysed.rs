@@ -7,7 +7,7 @@ use kiln_testkit::Behaviour;
 use crate::world::*;
 
 fn canary(build: u8, analysis: AnalysisSpec) -> ReleaseContent {
-    let strategy = Strategy::Canary { steps: vec![10, 50], hold: Span::from_millis(500) };
+    let strategy = Strategy::Canary { steps: vec![10, 50], hold: Span::from_secs(10) };
     with(rolled_with(content("web", build), strategy), |it| it.service.rollout.analysis = Some(analysis))
 }
 
@@ -48,12 +48,10 @@ async fn a_release_that_fails_requests_goes_back_and_is_quarantined() {
     let refused = world.try_deploy(vec![canary(2, strict())]).await.unwrap_err().to_string();
     assert!(refused.contains("quarantine"), "{refused}");
     // What serves well is not measured against what failed.
-    let most = world
-        .plane
-        .history()
-        .iter()
-        .flat_map(|table| table.backends.values().cloned())
-        .filter_map(|backend| backend.fleets.iter().find(|it| it.id.release.0 == 2).map(|it| it.weight));
+    let history = world.plane.history();
+    let backends = history.iter().flat_map(|table| table.backends.values());
+    let new = backends.flat_map(|it| &it.fleets).filter(|it| it.id.release.0 == 2);
+    let most = new.map(|it| it.weight);
     assert_eq!(most.max(), Some(10), "it never got more than the first step");
 }
 

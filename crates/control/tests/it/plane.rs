@@ -83,10 +83,12 @@ impl Plane {
             let weight = u64::from(weight);
             let before = counted.requests * failing / 100;
             counted.requests += weight;
+            counted.latency = vec![(2_000, counted.requests), (u64::MAX, 0)];
             if bad {
                 counted.failed += counted.requests * failing / 100 - before;
             }
         }
+        self.bump();
     }
 
     /// The table in force.
