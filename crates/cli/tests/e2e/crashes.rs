@@ -150,7 +150,7 @@ fn a_control_plane_is_replaced_without_a_lost_request() {
     wait_until("the new control plane serves", SOON, || {
         project.env.serve_pid() == Some(new.pid()) && project.env.kiln(["status"]).code == Some(0)
     });
-    assert!(!kiln_testkit::is_alive(old));
+    wait_until("the old control plane is gone", SOON, || !kiln_testkit::is_alive(old));
     project.up(&[("VERSION", "two")]).success();
     load.stop().assert_lossless();
     project.env.kiln(["down"]).success();
