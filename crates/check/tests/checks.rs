@@ -135,7 +135,7 @@ async fn a_failure_says_what_was_expected_and_found() {
     assert!(long.chars().count() < 300 && long.ends_with("é…\""), "{long}");
     assert!(said(http(tcp(), Protocol::Http, "no slash", None).await).contains("write an absolute path"));
     assert!(said(http(tcp(), Protocol::Tcp, "/", None).await).starts_with("there is no HTTP port"));
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let closed = SocketAddr::from(([127, 0, 0, 1], kiln_testkit::free_port()));
     assert!(
         said(http(Endpoint::Tcp { addr: closed }, Protocol::Http, "/", None).await)
             .contains("cannot connect")

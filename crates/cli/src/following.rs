@@ -19,6 +19,8 @@ use crate::home::Home;
 const LOOK: Duration = Duration::from_millis(100);
 /// New instances are looked for once in so many looks.
 const LOOKS_PER_LIST: u32 = 5;
+/// Lines of one log that are printed before the next log has its turn.
+const TURN: usize = 10_000;
 const COLORS: [AnsiColors; 6] = [
     AnsiColors::Cyan,
     AnsiColors::Yellow,
@@ -74,17 +76,36 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Prints what is there.
-    pub(crate) fn drain(&mut self) -> Result<()> {
+    /// Prints what was there when the logs were opened.
+    pub(crate) fn print_kept(&mut self) -> Result<()> {
+        self.print(usize::MAX, |follow| Ok(follow.next_kept())).map(drop)
+    }
+
+    /// Prints what is new, and of a log that is written faster than it is read only so much that the others have their
+    /// turn. Whether there may be more.
+    fn print_new(&mut self) -> Result<bool> {
+        self.print(TURN, Follow::next_line)
+    }
+
+    fn print(
+        &mut self,
+        most: usize,
+        mut next: impl FnMut(&mut Follow) -> std::io::Result<Option<LogLine>>,
+    ) -> Result<bool> {
         let named = self.wanted.instance.is_none();
+        let mut more = false;
         for (number, (id, follow)) in self.open.iter_mut().enumerate() {
-            let color = COLORS[number % COLORS.len()];
-            while let Some(line) = follow.next_line().map_err(|error| cannot_read(id, &error))? {
-                let name = named.then_some((id.as_str(), color));
+            let name = named.then_some((id.as_str(), COLORS[number % COLORS.len()]));
+            let mut printed = 0;
+            while printed < most
+                && let Some(line) = next(follow).map_err(|error| cannot_read(id, &error))?
+            {
                 print(&line, name, self.wanted.times, self.context.ui.json())?;
+                printed += 1;
             }
+            more |= printed == most;
         }
-        Ok(())
+        Ok(more)
     }
 }
 
@@ -130,9 +151,9 @@ pub(crate) fn until_interrupted(context: &Context, control: &Control, wanted: Wa
             // Instances that appear while we look are shown from their first line on.
             lines = usize::MAX;
         }
-        reader.drain()?;
+        let more = reader.print_new()?;
         looks += 1;
-        interrupted.wait(LOOK);
+        interrupted.wait(if more { Duration::ZERO } else { LOOK });
     }
     Ok(())
 }

@@ -4,11 +4,13 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::Wish;
 use common::deb::Deb;
 use common::repository::Repository;
 use common::server::{Fault, Server};
-use kiln_debian::{Error, Mirrors};
+use kiln_debian::{Error, Mirrors, Timeouts};
 
 const TEXT: &str = "some text that is long enough to be cut in two halves";
 
@@ -92,8 +94,13 @@ fn faults_that_last_are_told() {
     ] {
         let server = Server::new(repository.path());
         server.always("lib_1", fault);
-        let wish = wish(&repository, &[&server]);
+        let mut wish = wish(&repository, &[&server]);
         let lock = wish.lock().unwrap();
+        if fault == Fault::Hang {
+            // Long for a server that answers, and waited for once.
+            let silence = Timeouts { read: Duration::from_secs(3), attempts: 1, ..common::quick() };
+            wish.mirrors = Mirrors::only(&format!("{}/debian", server.url)).unwrap().with_timeouts(silence);
+        }
         let text = wish.fetch(&lock).unwrap_err().to_string();
         assert!(text.contains(expected), "{fault:?}: {text}");
         assert!(text.contains("package lib 1") && text.contains(&server.url), "{text}");
@@ -105,12 +112,11 @@ fn faults_that_last_are_told() {
 #[test]
 fn a_mirror_that_is_not_there_is_told() {
     let repository = repository();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/debian", free.local_addr().unwrap());
-    drop(free);
-    let wish = Wish::new(repository.path(), &url, &["lib"]);
+    // A port that the system gives to nobody, unlike one that was just given back.
+    let url = "http://127.0.0.1:1/debian";
+    let wish = Wish::new(repository.path(), url, &["lib"]);
     let text = wish.lock().unwrap_err().to_string();
-    assert!(text.contains("no connection") && text.contains(&url), "{text}");
+    assert!(text.contains("no connection") && text.contains(url), "{text}");
     let folder = Wish::new(repository.path(), "/nonexistent/debian", &["lib"]);
     let text = folder.lock().unwrap_err().to_string();
     assert!(text.contains("no such file") && text.contains("is the suite's name right?"), "{text}");

@@ -1,13 +1,14 @@
 //! Reading what instances printed. The files' shape is described in the supervisor's log module:
 //! `MILLIS STREAM TEXT`, `O`/`E` for a piece whose line goes on.
 
+mod files;
+
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::io::{self, BufRead, BufReader, Read};
 
 use crate::layout::InstanceDir;
+use files::LogFiles;
 
 /// One line (or piece of a very long line) that an instance printed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,112 +45,109 @@ pub fn tail(dir: &InstanceDir, lines: usize) -> Vec<String> {
 }
 
 /// The last `lines` of an instance's log, oldest first.
+///
+/// # Errors
+/// When a log file exists and cannot be read; a log that does not exist yet is empty.
 pub fn read(dir: &InstanceDir, lines: usize) -> io::Result<Vec<LogLine>> {
-    let mut follow = Follow::open(dir, lines)?;
-    let mut all = Vec::new();
-    while let Some(line) = follow.next_line()? {
-        all.push(line);
-    }
-    Ok(all)
+    Ok(Follow::open(dir, lines)?.kept.into())
 }
 
 /// A log that is read while it is written, also over the rotation of its files.
 pub struct Follow {
-    folder: PathBuf,
-    current: Option<BufReader<File>>,
-    waiting: VecDeque<LogLine>,
-    partial: Vec<u8>,
+    files: LogFiles,
+    /// The newest file that was read so far, whatever its name is by now.
+    reading: Option<Reading>,
+    kept: VecDeque<LogLine>,
 }
 
 impl Follow {
-    /// Begins with the last `lines` that are there.
+    /// Begins with the last `lines` that are there. What is written in the meantime comes after them: a program that
+    /// never stops printing keeps nobody here.
     ///
     /// # Errors
     /// When a log file exists and cannot be read; a log that does not exist yet is empty.
     pub fn open(dir: &InstanceDir, lines: usize) -> io::Result<Self> {
-        let mut follow =
-            Self { folder: dir.log(), current: None, waiting: VecDeque::new(), partial: Vec::new() };
-        for file in follow.old_files() {
-            for line in BufReader::new(file).split(b'\n') {
-                follow.keep(&line?, lines);
-            }
+        let files = LogFiles::new(dir.log());
+        let mut there = Vec::new();
+        for file in files.to_begin_with()? {
+            there.push((file.metadata()?.len(), Reading::new(file)));
         }
-        while let Some(line) = follow.next_current()? {
-            follow.waiting.push_back(line);
-            if follow.waiting.len() > lines {
-                follow.waiting.pop_front();
+        let mut follow = Self { files, reading: None, kept: VecDeque::new() };
+        for (end, mut reading) in there.into_iter().rev() {
+            while let Some(line) = reading.line_before(end)? {
+                follow.kept.push_back(line);
+                if follow.kept.len() > lines {
+                    follow.kept.pop_front();
+                }
             }
+            follow.reading = Some(reading);
         }
         Ok(follow)
     }
 
-    fn keep(&mut self, line: &[u8], lines: usize) {
-        self.waiting.extend(LogLine::parse(line));
-        if self.waiting.len() > lines {
-            self.waiting.pop_front();
-        }
+    /// The next of the lines that were there at the beginning; `None` after the last one.
+    pub fn next_kept(&mut self) -> Option<LogLine> {
+        self.kept.pop_front()
     }
 
-    /// Rotated files, oldest first.
-    fn old_files(&self) -> Vec<File> {
-        let numbered = (1_u32..).map_while(|number| File::open(self.folder.join(number.to_string())).ok());
-        let mut files: Vec<File> = numbered.collect();
-        files.reverse();
-        files
-    }
-
-    /// The next line, or `None` when there is none at present: ask again later.
+    /// The next line, or `None` when there is none at present: ask again later. Files that were rotated away before
+    /// they were read are left out.
     ///
     /// # Errors
     /// When the log cannot be read any more.
     pub fn next_line(&mut self) -> io::Result<Option<LogLine>> {
-        match self.waiting.pop_front() {
-            Some(line) => Ok(Some(line)),
-            None => self.next_current(),
+        if let Some(line) = self.kept.pop_front() {
+            return Ok(Some(line));
+        }
+        loop {
+            if let Some(line) = self.rest()? {
+                return Ok(Some(line));
+            }
+            let Some(next) = self.files.after(self.reading.as_ref().map(Reading::file))? else {
+                return Ok(None);
+            };
+            // Nothing more is written to a file that has been renamed, but its end was seen before that was known.
+            if let Some(line) = self.rest()? {
+                return Ok(Some(line));
+            }
+            self.reading = Some(Reading::new(next));
         }
     }
 
-    fn next_current(&mut self) -> io::Result<Option<LogLine>> {
+    fn rest(&mut self) -> io::Result<Option<LogLine>> {
+        self.reading.as_mut().map_or(Ok(None), |reading| reading.line_before(u64::MAX))
+    }
+}
+
+/// One file of a log, while it is read.
+struct Reading {
+    reader: BufReader<File>,
+    position: u64,
+    partial: Vec<u8>,
+}
+
+impl Reading {
+    fn new(file: File) -> Self {
+        Self { reader: BufReader::new(file), position: 0, partial: Vec::new() }
+    }
+
+    fn file(&self) -> &File {
+        self.reader.get_ref()
+    }
+
+    /// The next whole line of those that end before this place in the file.
+    fn line_before(&mut self, end: u64) -> io::Result<Option<LogLine>> {
         loop {
-            if self.current.is_none() {
-                match File::open(self.folder.join("current")) {
-                    Ok(file) => self.current = Some(BufReader::new(file)),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                    Err(error) => return Err(error),
-                }
-            }
-            let Some(reader) = &mut self.current else { return Ok(None) };
-            reader.read_until(b'\n', &mut self.partial)?;
-            if self.partial.ends_with(b"\n") {
-                let line = LogLine::parse(&self.partial);
-                self.partial.clear();
-                if line.is_some() {
-                    return Ok(line);
-                }
-            } else if self.was_rotated()? {
-                self.current = None;
-            } else {
+            let mut rest = self.reader.by_ref().take(end.saturating_sub(self.position));
+            self.position += rest.read_until(b'\n', &mut self.partial)? as u64;
+            if !self.partial.ends_with(b"\n") {
                 return Ok(None);
             }
+            let line = LogLine::parse(&self.partial);
+            self.partial.clear();
+            if line.is_some() {
+                return Ok(line);
+            }
         }
-    }
-
-    /// Whether the file that was read to its end has been renamed. It is looked at once more after that is known: a
-    /// line may have been written between the end and the renaming.
-    fn was_rotated(&mut self) -> io::Result<bool> {
-        let Some(reader) = &mut self.current else { return Ok(false) };
-        let own = reader.get_ref().metadata()?;
-        let rotated = match std::fs::metadata(self.folder.join("current")) {
-            Ok(now) => (now.dev(), now.ino()) != (own.dev(), own.ino()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(error),
-        };
-        let read = reader.stream_position()?;
-        let size = reader.get_ref().metadata()?.len();
-        if rotated && read < size {
-            let _ = reader.seek(SeekFrom::Start(read))?;
-            return Ok(false);
-        }
-        Ok(rotated)
     }
 }

@@ -46,7 +46,7 @@ pub trait ContractWorld: Send + Sync {
 
     /// How long anything may take to come true.
     fn patience(&self) -> Duration {
-        Duration::from_secs(30)
+        Duration::from_secs(90)
     }
 
     /// A command that exits 0 and prints `hello` and a new line in an instance of [`Program::Good`]; `None` where

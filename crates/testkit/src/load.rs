@@ -39,7 +39,7 @@ pub struct LoadPlan {
 }
 
 impl LoadPlan {
-    /// `GET /` with 8 connections, 400 requests a second in all, 10 s for each.
+    /// `GET /` with 8 connections, 400 requests a second in all, 60 s for each.
     pub fn new(addr: SocketAddr) -> Self {
         Self {
             addr,
@@ -47,7 +47,7 @@ impl LoadPlan {
             path: "/".into(),
             connections: 8,
             rate: 400,
-            timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(60),
         }
     }
 

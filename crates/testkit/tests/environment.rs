@@ -44,16 +44,16 @@ fn everything_under_its_home_ends_with_it() {
     let env = shell();
     // A daemon: nobody's child by the time the test looks for it.
     env.kiln(["-c", "mkdir -p $KILN_HOME/run; (sleep 1000 & echo $! >$KILN_HOME/run/serve.pid) &"]).success();
-    let daemon = wait_for("the daemon", Duration::from_secs(5), || env.serve_pid());
+    let daemon = wait_for("the daemon", Duration::from_secs(60), || env.serve_pid());
     let other = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-    wait_until("the daemon to be found", Duration::from_secs(5), || env.processes().contains(&daemon));
+    wait_until("the daemon to be found", Duration::from_secs(60), || env.processes().contains(&daemon));
     assert!(!env.processes().contains(&other.id()) && !env.processes().contains(&std::process::id()));
     let running = env.spawn(["-c", "echo up; sleep 1000"]);
-    wait_until("its first line", Duration::from_secs(5), || running.stdout().contains("up"));
+    wait_until("its first line", Duration::from_secs(60), || running.stdout().contains("up"));
     let pid = running.pid();
     drop(running);
     drop(env);
-    wait_until("everything to end", Duration::from_secs(5), || !is_alive(daemon) && !is_alive(pid));
+    wait_until("everything to end", Duration::from_secs(60), || !is_alive(daemon) && !is_alive(pid));
     let mut other = other;
     assert!(is_alive(other.id()), "somebody else's process was ended");
     other.kill().unwrap();
@@ -96,7 +96,7 @@ fn serve(answer: fn(u32, &mut TcpStream) -> bool) -> SocketAddr {
 
 fn load_for(addr: SocketAddr, answers: u64) -> kiln_testkit::LoadReport {
     let load = LoadPlan { rate: 0, connections: 2, ..LoadPlan::new(addr) }.start();
-    wait_until("some answers", Duration::from_secs(10), || load.answered() + load.failed() >= answers);
+    wait_until("some answers", Duration::from_secs(60), || load.answered() + load.failed() >= answers);
     load.stop()
 }
 
@@ -142,7 +142,7 @@ fn what_is_lost_is_counted() {
 fn the_load_keeps_its_pace() {
     let addr = serve(|_, stream| stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").is_ok());
     let load = LoadPlan { rate: 100, connections: 4, ..LoadPlan::new(addr) }.start();
-    wait_until("50 answers", Duration::from_secs(10), || load.answered() >= 50);
+    wait_until("50 answers", Duration::from_secs(60), || load.answered() >= 50);
     let report = load.stop();
     let rate = report.answered as f64 / report.took.as_secs_f64();
     assert!(rate < 140.0, "{rate} requests a second instead of 100: {report}");

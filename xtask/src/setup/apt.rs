@@ -15,6 +15,7 @@ const NEEDS: &[(&str, &str)] = &[
     ("busybox", "busybox-static"),
     ("crun", "crun"),
     ("curl", "curl"),
+    ("docker-registry", "docker-registry"),
     ("dockerd", "docker.io"),
     ("faketime", "faketime"),
     ("h2load", "nghttp2-client"),

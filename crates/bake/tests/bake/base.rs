@@ -67,13 +67,10 @@ impl Drop for Registry {
 
 /// Debian's registry on a port of the system's choice, which it prints.
 fn registry(kitchen: &Kitchen) -> Registry {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
     let config = kitchen.folder.path().join("registry.yml");
     let data = kitchen.folder.path().join("registry");
     let text = format!(
-        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {address}\n",
+        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n",
         data.display()
     );
     std::fs::write(&config, text).unwrap();
@@ -85,8 +82,12 @@ fn registry(kitchen: &Kitchen) -> Registry {
         .spawn()
         .unwrap();
     let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
-    let started = lines.by_ref().map_while(Result::ok).any(|line| line.contains("listening on"));
-    assert!(started, "the registry did not start");
+    let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
+        let (_, rest) = line.split_once("listening on ")?;
+        let end = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | ':')).unwrap_or(rest.len());
+        Some(rest[..end].to_owned())
+    });
+    let address = address.expect("the registry starts and says where it listens");
     std::thread::spawn(move || lines.for_each(drop));
     Registry { child, address }
 }

@@ -120,14 +120,17 @@ fn a_command_that_takes_too_long_is_stopped_with_all_it_started() {
     let kitchen = Kitchen::with_busybox();
     let mut recipe = recipe("web");
     recipe.steps = steps("copy bin /bin");
-    let line = Command::Line("sleep 98765 & echo started; sleep 98765".into());
-    recipe.steps.push(Step::Run(RunStep { timeout: Some(Span::from_millis(500)), ..run_step(line) }));
+    // A number that no other run of this test has; and time enough for the sandbox to come so far.
+    let rest = format!("9{}", std::process::id());
+    let line = Command::Line(format!("sleep {rest} & echo started; sleep {rest}"));
+    recipe.steps.push(Step::Run(RunStep { timeout: Some(Span::from_secs(5)), ..run_step(line) }));
     let error = kitchen.try_recipe(recipe).unwrap_err();
     let text = chain(&error);
-    assert!(text.contains("500ms") && text.contains("started"), "{text}");
+    assert!(text.contains("5s") && text.contains("started"), "{text}");
     let processes = std::fs::read_dir("/proc").unwrap().filter_map(Result::ok);
-    let alive = processes
-        .filter(|p| std::fs::read(p.path().join("cmdline")).is_ok_and(|c| c.ends_with(b"sleep\x0098765\0")));
+    let wanted = format!("sleep\0{rest}\0");
+    let is_one = |line: Vec<u8>| line.ends_with(wanted.as_bytes());
+    let alive = processes.filter(|one| std::fs::read(one.path().join("cmdline")).is_ok_and(is_one));
     assert_eq!(alive.count(), 0);
 }
 

@@ -113,7 +113,7 @@ impl Docker {
         let begun = std::time::Instant::now();
         while !docker.command(&["version"]).status.success() {
             let log = || fs::read_to_string(folder.join("dockerd.log")).unwrap_or_default();
-            assert!(begun.elapsed().as_secs() < 60, "dockerd does not come up: {}", log());
+            assert!(begun.elapsed().as_secs() < 120, "dockerd does not come up: {}", log());
             std::thread::yield_now();
         }
         docker

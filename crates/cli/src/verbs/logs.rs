@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     } else {
         let mut reader = Reader::new(context, wanted);
         reader.open(&control, args.lines)?;
-        reader.drain()?;
+        reader.print_kept()?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -75,9 +75,10 @@ fn a_rolling_release_that_never_starts_is_rolled_back() {
 
 #[test]
 fn a_release_that_fails_its_health_check_is_rolled_back() {
-    let project = Project::new("rollout \"blue-green\" {\n    healthy_deadline = \"3s\"\n  }");
+    let mut project = Project::new(BLUE_GREEN);
     project.up(&[("VERSION", "good")]).success();
     let load = project.load();
+    project.rollout = "rollout \"blue-green\" {\n    healthy_deadline = \"10s\"\n  }".into();
     project.up(&[("VERSION", "sick"), ("HEALTH", "503 Sick")]).code(5).stderr_has("503");
     load.stop().assert_lossless();
     assert_eq!(project.status()["current"], 1);

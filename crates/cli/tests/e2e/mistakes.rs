@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-use kiln_testkit::TestEnvironment;
+use kiln_testkit::{TestEnvironment, free_port};
 
 use crate::support::Project;
 
@@ -84,7 +84,7 @@ fn a_mirror_that_does_not_answer_is_named() {
         "kiln.hcl",
         "image \"web\" {\n  base     = debian(\"bookworm\")\n  packages = [\"tzdata\"]\n}\n",
     );
-    let closed = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let closed = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
     env.set_env("KILN_DEBIAN_MIRROR", format!("http://{closed}/debian"));
     let outcome = env.kiln(["bake"]);
     outcome.code(4).stderr_has(&closed.to_string());

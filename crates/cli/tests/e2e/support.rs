@@ -11,7 +11,7 @@ use kiln_testkit::{Load, LoadPlan, TestEnvironment, free_port, get};
 use serde_json::Value;
 
 /// How long anything that should happen soon may take on a busy machine.
-pub(crate) const SOON: Duration = Duration::from_secs(60);
+pub(crate) const SOON: Duration = Duration::from_secs(120);
 
 /// A service of three instances on a port of its own.
 pub(crate) struct Project {
@@ -19,7 +19,8 @@ pub(crate) struct Project {
     pub(crate) env: TestEnvironment,
     /// Where it is reached.
     pub(crate) addr: SocketAddr,
-    rollout: String,
+    /// The rollout block.
+    pub(crate) rollout: String,
 }
 
 impl Project {

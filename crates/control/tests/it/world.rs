@@ -109,7 +109,7 @@ impl World {
             if let Some(result) = so(self).await {
                 return result;
             }
-            if begun.elapsed() > Duration::from_secs(20) {
+            if begun.elapsed() > Duration::from_secs(90) {
                 let events = self.events().await;
                 let last: Vec<_> = events.iter().rev().take(12).rev().collect();
                 panic!(

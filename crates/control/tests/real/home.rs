@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 /// Longest wait for anything.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(90);
 
 pub(crate) struct Home {
     folder: TempDir,
@@ -27,7 +27,7 @@ impl Home {
     pub(crate) fn new() -> Self {
         let folder = TempDir::with_prefix("kiln-serve").unwrap();
         let image = crate::image::make(folder.path());
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = kiln_testkit::free_port();
         let mut home = Self { folder, image, port, serve: None };
         home.start("serve");
         home
@@ -111,10 +111,10 @@ impl Home {
         let health = Health {
             probe: Probe::Http { path: "/".into(), port: None },
             interval: Span::from_millis(200),
-            timeout: Span::from_secs(1),
+            timeout: Span::from_secs(20),
             rise: 1,
             fall: 3,
-            grace: Span::from_secs(10),
+            grace: Span::from_secs(90),
         };
         ReleaseContent {
             project: name("shop"),

@@ -34,11 +34,11 @@ pub(crate) fn base() -> DebianBase {
     }
 }
 
-/// Time limits with which failing takes no time.
+/// Time limits with which failing takes no time, but for mirrors that are silent.
 pub(crate) fn quick() -> Timeouts {
     Timeouts {
-        connect: Duration::from_secs(2),
-        read: Duration::from_millis(300),
+        connect: Duration::from_secs(60),
+        read: Duration::from_secs(60),
         back_off: Duration::from_millis(1),
         attempts: 3,
     }

@@ -183,6 +183,9 @@ impl Log {
 mod tests {
     use super::*;
 
+    use crate::layout::InstanceDir;
+    use crate::logs::{self, Follow, LogLine};
+
     fn texts(folder: &std::path::Path, file: &str) -> Vec<String> {
         let text = fs::read_to_string(folder.join(file)).unwrap_or_default();
         text.lines().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect()
@@ -229,5 +232,94 @@ mod tests {
         for name in names {
             assert!(fs::metadata(folder.path().join(name)).unwrap().len() <= 20_000 + 2 * CHUNK as u64);
         }
+    }
+
+    /// A log whose files hold about `lines` numbered lines each, and where it is read.
+    fn numbered(folder: &std::path::Path, lines: u64) -> (Log, InstanceDir) {
+        let dir = InstanceDir::new(folder);
+        let line = "1700000000000 o 1000000000\n".len() as u64;
+        (Log::open(dir.log(), LogRule { max_bytes: lines * line, files: 4 }), dir)
+    }
+
+    fn write_number(log: &mut Log, number: u64) {
+        log.line(files::now_ms(), b'o', &[number.to_string().as_bytes()]);
+        log.flush();
+    }
+
+    fn number_of(line: &LogLine) -> u64 {
+        std::str::from_utf8(&line.text).unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn a_log_is_read_whole_at_every_moment_of_its_rotation() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut log, dir) = numbered(folder.path(), 3);
+        for number in 1_000_000_000..1_000_000_020 {
+            write_number(&mut log, number);
+        }
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        let stopped = || stop.load(std::sync::atomic::Ordering::Relaxed);
+        let writes =
+            |log: &mut Log| (1_000_000_020..).take_while(|_| !stopped()).for_each(|n| write_number(log, n));
+        let reads = || {
+            let mut newest = 0;
+            for _ in 0..2_000 {
+                let read = logs::read(&dir, 100).unwrap();
+                let numbers: Vec<u64> = read.iter().map(number_of).collect();
+                // Three full files at least, without a gap, and never older than what was there before.
+                assert!(numbers.len() >= 9, "{numbers:?} after {newest}");
+                assert!(numbers.windows(2).all(|pair| pair[0] + 1 == pair[1]), "{numbers:?}");
+                assert!(numbers.last() >= Some(&newest), "{numbers:?} after {newest}");
+                newest = *numbers.last().unwrap();
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| writes(&mut log));
+            let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(reads));
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            read.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        });
+    }
+
+    #[test]
+    fn a_follower_misses_no_file_that_is_still_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut log, dir) = numbered(folder.path(), 2);
+        let mut follow = Follow::open(&dir, 10).unwrap();
+        let mut rest = || {
+            let lines = std::iter::from_fn(|| follow.next_line().unwrap());
+            lines.map(|line| number_of(&line)).collect::<Vec<_>>()
+        };
+        let mut number = 1_000_000_000;
+        // Four files of two lines: of six new lines none is pushed out; of twenty the last eight are there.
+        for (written, left) in [(1, 1), (2, 2), (3, 3), (6, 6), (20, 8), (1, 1)] {
+            for _ in 0..written {
+                write_number(&mut log, number);
+                number += 1;
+            }
+            assert_eq!(rest(), (number - left..number).collect::<Vec<_>>(), "of {written}");
+        }
+    }
+
+    #[test]
+    fn a_rotation_that_was_cut_short_is_read_and_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut log, dir) = numbered(folder.path(), 2);
+        for number in 1_000_000_000..1_000_000_004 {
+            write_number(&mut log, number);
+        }
+        drop(log);
+        fs::rename(dir.log().join("1"), dir.log().join("2")).unwrap();
+        assert_eq!(logs::read(&dir, 10).unwrap().len(), 4, "`1` is missing");
+        fs::rename(dir.log().join("current"), dir.log().join("1")).unwrap();
+        let mut follow = Follow::open(&dir, 10).unwrap();
+        let mut next = || follow.next_line().unwrap().map(|line| number_of(&line));
+        for number in 1_000_000_000..1_000_000_004 {
+            assert_eq!(next(), Some(number), "`current` is missing");
+        }
+        assert_eq!(next(), None);
+        let (mut log, _) = numbered(folder.path(), 2);
+        write_number(&mut log, 1_000_000_004);
+        assert_eq!((next(), next()), (Some(1_000_000_004), None));
     }
 }

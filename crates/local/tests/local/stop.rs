@@ -40,23 +40,23 @@ async fn let_go(
 }
 
 async fn a_polite_program_is_asked(world: &World) {
-    let (what, took, instance) = let_go(world, &["graceful"], 20_000, "waiting").await;
+    let (what, took, instance) = let_go(world, &["graceful"], 300_000, "waiting").await;
     assert_eq!(what, "exited with status 0");
-    assert!(took < 10_000, "{took} ms");
+    assert!(took < 90_000, "{took} ms");
     logged(&world.dir(&instance.id), "bye").await;
 }
 
 async fn a_stubborn_one_is_killed_after_its_grace(world: &World) {
     let (what, took, instance) = let_go(world, &["ignore"], 700, "ignoring").await;
     assert_eq!(what, "did not stop within 700ms of SIGTERM and was killed");
-    assert!((700..10_000).contains(&took), "{took} ms");
+    assert!((700..90_000).contains(&took), "{took} ms");
     assert!(!lives(instance.pid.unwrap()));
 }
 
 async fn a_program_without_a_handler_does_not_wait_for_its_grace(world: &World) {
-    let (what, took, _) = let_go(world, &["sleep"], 20_000, "").await;
+    let (what, took, _) = let_go(world, &["sleep"], 300_000, "").await;
     assert_eq!(what, "stopped by SIGTERM");
-    assert!(took < 10_000, "{took} ms");
+    assert!(took < 90_000, "{took} ms");
 }
 
 async fn children_die_too(world: &World) {

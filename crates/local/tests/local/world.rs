@@ -16,7 +16,7 @@ use kiln_provider::{FleetObservation, FleetSpec, InstanceObservation, Observatio
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Port that the served program listens on.
 pub(crate) const PORT: u16 = 8080;
@@ -163,10 +163,10 @@ pub(crate) fn http_health() -> Health {
     Health {
         probe: Probe::Http { path: "/healthz".into(), port: None },
         interval: Span::from_millis(100),
-        timeout: Span::from_secs(1),
+        timeout: Span::from_secs(20),
         rise: 1,
         fall: 2,
-        grace: Span::from_secs(20),
+        grace: Span::from_secs(90),
     }
 }
 

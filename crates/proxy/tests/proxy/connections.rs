@@ -28,7 +28,7 @@ async fn idle_connections_are_let_go_when_their_instance_leaves() {
     let mut left = fleet(1, 100, &[]);
     left.draining = vec![instance("a", server.addr)];
     proxy.put(&table(2, backend(&[left]))).await;
-    for _ in 0..500 {
+    for _ in 0..6_000 {
         if open.load(SeqCst) == 0 {
             return;
         }

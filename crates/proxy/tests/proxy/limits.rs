@@ -10,20 +10,20 @@ use crate::support::*;
 
 async fn ended(stream: &mut TcpStream) -> bool {
     let mut all = Vec::new();
-    tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut all)).await.is_ok()
+    tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut all)).await.is_ok()
 }
 
 #[tokio::test]
 async fn a_head_that_never_ends_is_cut_off() {
     let server = named("a").await;
-    let proxy = Proxy::start_with(|config| config.limits.head_timeout = Duration::from_millis(300)).await;
+    let proxy = Proxy::start_with(|config| config.limits.head_timeout = Duration::from_millis(1_500)).await;
     let addr = proxy.put(&table(1, one_fleet(&[instance("a", server.addr)]))).await[0];
     for begin in ["", "GET / HTTP/1.1\r\nHost", "PRI * HTTP/2"] {
         let mut slow = TcpStream::connect(addr).await.unwrap();
         slow.write_all(begin.as_bytes()).await.unwrap();
         let begun = Instant::now();
         assert!(ended(&mut slow).await, "{begin:?}");
-        assert!(begun.elapsed() >= Duration::from_millis(250), "{begin:?}");
+        assert!(begun.elapsed() >= Duration::from_millis(1_450), "{begin:?}");
     }
     // The second head is watched like the first.
     let mut slow = TcpStream::connect(addr).await.unwrap();
@@ -37,21 +37,21 @@ async fn a_head_that_never_ends_is_cut_off() {
 async fn idle_connections_are_closed_after_their_time_and_not_before() {
     let server = named("a").await;
     let proxy = Proxy::start_with(|config| {
-        config.limits.head_timeout = Duration::from_millis(200);
-        config.limits.keep_alive = Duration::from_millis(800);
+        config.limits.head_timeout = Duration::from_millis(1_500);
+        config.limits.keep_alive = Duration::from_millis(4_500);
     })
     .await;
     let addr = proxy.put(&table(1, one_fleet(&[instance("a", server.addr)]))).await[0];
     let mut connection = Kept::open(addr).await;
     for _ in 0..3 {
         connection.get("/").await.unwrap();
-        tokio::time::sleep(Duration::from_millis(400)).await;
+        tokio::time::sleep(Duration::from_millis(2_000)).await;
     }
     let mut idle = TcpStream::connect(addr).await.unwrap();
     idle.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let begun = Instant::now();
     assert!(ended(&mut idle).await);
-    assert!(begun.elapsed() >= Duration::from_millis(700));
+    assert!(begun.elapsed() >= Duration::from_millis(4_400));
 }
 
 #[tokio::test]

@@ -131,7 +131,7 @@ async fn silence_in_an_answer_of_known_length_or_before_it_is_a_failure() {
     .await;
     let proxy = Proxy::start().await;
     let mut short = one_fleet(&[instance("a", server.addr)]);
-    short.idle_timeout = kiln_model::Span::from_millis(300);
+    short.idle_timeout = kiln_model::Span::from_secs(2);
     let addr = proxy.put(&table(1, short)).await[0];
     let ended =
         |wanted| move |status: &kiln_proxy::Status| sums(status) == wanted && status.in_flight.is_empty();

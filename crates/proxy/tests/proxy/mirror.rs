@@ -207,7 +207,7 @@ async fn a_copy_goes_on_when_its_user_has_left_and_times_out_by_itself() {
     let (old, (new, gate)) = (named("old").await, held().await);
     let proxy = Proxy::start().await;
     let mut both = mirrored(two_fleets(0, old.addr, new.addr), 100);
-    both.request_timeout = kiln_model::Span::from_millis(300);
+    both.request_timeout = kiln_model::Span::from_secs(3);
     let addr = proxy.put(&table(1, both.clone())).await[0];
     assert_eq!(get(addr, "/").await.body, "old");
     let status = proxy.until("the copy to time out", |status| counted(status, 2).mirrored == 1).await;

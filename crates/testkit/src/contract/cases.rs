@@ -322,7 +322,7 @@ async fn commands_are_executed_or_unsupported<W: ContractWorld>(world: &W) {
     let id = spec.release.fleet();
     provider.ensure_fleet(&spec, 1).await.expect("a new fleet is taken");
     let instance = ids(&seen.until_ready(&id, 1).await).pop_first().expect("one instance");
-    let timeout = Span::from_secs(10);
+    let timeout = Span::from_secs(60);
     let Some(argv) = world.hello() else {
         let request = ExecRequest { argv: vec!["true".into()], timeout };
         let answer = provider.exec(&instance, &request).await;

@@ -40,6 +40,17 @@ impl Kept {
     pub(crate) async fn get(&mut self, path: &str) -> hyper::Result<Answer> {
         self.send(request("GET", path, "")).await
     }
+
+    /// Waits until the other side has closed it.
+    pub(crate) async fn closed(&mut self) {
+        for _ in 0..6_000 {
+            if self.0.is_closed() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("the connection stays open");
+    }
 }
 
 /// Reads an answer to its end.
@@ -87,21 +98,21 @@ pub(crate) async fn get(addr: SocketAddr, path: &str) -> Answer {
     fetch(addr, request("GET", path, "")).await
 }
 
-/// Says bytes and reads until the other side ends, or says nothing more for a second.
+/// Says bytes and reads until the other side ends, or says nothing more for a while.
 pub(crate) async fn raw(addr: SocketAddr, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(addr).await.unwrap();
     stream.write_all(bytes).await.unwrap();
     rest(&mut stream).await
 }
 
-/// Reads until the other side ends, or says nothing more for a second.
+/// Reads until the other side ends, or says nothing more for a while. The first word may take long.
 pub(crate) async fn rest(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
     let mut some = [0; 4_096];
-    while let Ok(Ok(length @ 1..)) =
-        tokio::time::timeout(Duration::from_secs(1), stream.read(&mut some)).await
-    {
+    let mut patience = Duration::from_secs(60);
+    while let Ok(Ok(length @ 1..)) = tokio::time::timeout(patience, stream.read(&mut some)).await {
         all.extend_from_slice(&some[..length]);
+        patience = Duration::from_secs(2);
     }
     String::from_utf8_lossy(&all).into_owned()
 }

@@ -90,7 +90,7 @@ pub(crate) fn counted(status: &Status, number: u64) -> FleetMetrics {
 /// Follows the status until it is as wanted: by long polls, and anew every 20 ms for what is no news.
 pub(crate) async fn until(client: &ProxyClient, what: &str, wanted: impl Fn(&Status) -> bool) -> Status {
     let mut last = Status::default();
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         last = client.status().await.unwrap();
         if wanted(&last) {
             return last;
