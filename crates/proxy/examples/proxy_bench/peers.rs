@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kiln_model::{InstanceId, Protocol, Span, UpgradedDrain};
+use kiln_model::{InstanceId, Protocol, Span, Sticky, UpgradedDrain};
 use kiln_proxy::{
-    Backend, Bind, Certificate, Endpoint, Fleet, Instance, Listener, Mode, ProxyClient, ProxyConfig, Route,
-    RouteTable,
+    Backend, Bind, Certificate, Endpoint, Fleet, Instance, Listener, Mirror, Mode, ProxyClient, ProxyConfig,
+    Route, RouteTable,
 };
 
 /// Makes this program a data plane with this folder.
@@ -19,6 +19,12 @@ pub(crate) const SERVE: &str = "KILN_PROXY_BENCH_FOLDER";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     Kiln,
+    /// Kiln with a new cookie for every request: the most that `sticky` can cost.
+    KilnCookie,
+    /// Kiln keeping clients by a header that all requests have.
+    KilnHeader,
+    /// Kiln with a copy of every tenth request of the first fleet.
+    KilnMirror,
     Haproxy,
     Nginx,
 }
@@ -84,7 +90,9 @@ impl Running {
         let instances = std::fs::read_to_string(folder.join("ports"))?;
         let instances: Vec<u16> = instances.split(' ').map(str::parse).collect::<Result<_, _>>()?;
         let process = match peer {
-            Peer::Kiln => kiln(folder, ports, &instances)?,
+            Peer::Kiln | Peer::KilnCookie | Peer::KilnHeader | Peer::KilnMirror => {
+                kiln(peer, folder, ports, &instances)?
+            }
             Peer::Haproxy => haproxy(folder, ports, &instances)?,
             Peer::Nginx => nginx(folder, "proxy", &nginx_proxy(folder, ports, &instances), "1")?,
         };
@@ -118,13 +126,13 @@ impl Running {
     }
 }
 
-fn kiln(folder: &Path, ports: Ports, instances: &[u16]) -> Result<Process, Box<dyn Error>> {
+fn kiln(peer: Peer, folder: &Path, ports: Ports, instances: &[u16]) -> Result<Process, Box<dyn Error>> {
     let _ = std::fs::remove_dir_all(folder.join("kiln"));
     let _ = std::fs::remove_file(folder.join("kiln.sock"));
     let program = std::env::current_exe()?;
     let mut command = Command::new("taskset");
     let process = Process(command.args(["-c", "1"]).arg(program).env(SERVE, folder).spawn()?);
-    let table = table(folder, ports, instances)?;
+    let table = table(peer, folder, ports, instances)?;
     let client = ProxyClient::new(folder.join("kiln.sock"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let begun = Instant::now();
@@ -137,7 +145,7 @@ fn kiln(folder: &Path, ports: Ports, instances: &[u16]) -> Result<Process, Box<d
     Ok(process)
 }
 
-fn table(folder: &Path, ports: Ports, instances: &[u16]) -> Result<RouteTable, Box<dyn Error>> {
+fn table(peer: Peer, folder: &Path, ports: Ports, instances: &[u16]) -> Result<RouteTable, Box<dyn Error>> {
     let fleet = |(at, port): (usize, &u16)| {
         let addr = SocketAddr::from(([127, 0, 0, 1], *port));
         let id = InstanceId(format!("bench-{at}"));
@@ -152,9 +160,18 @@ fn table(folder: &Path, ports: Ports, instances: &[u16]) -> Result<RouteTable, B
         request_timeout: Span::from_secs(60),
         idle_timeout: Span::from_secs(300),
         upgraded: UpgradedDrain::Wait,
-        sticky: None,
+        sticky: match peer {
+            Peer::KilnCookie => {
+                Some(Sticky::Cookie { name: "lane".to_owned(), max_age: Span::from_secs(86_400) })
+            }
+            Peer::KilnHeader => Some(Sticky::Header { name: "host".to_owned() }),
+            _ => None,
+        },
         testers: Vec::new(),
-        mirror: None,
+        mirror: match peer {
+            Peer::KilnMirror => Some(Mirror { fleet: "bench/web/2".parse()?, percent: 10 }),
+            _ => None,
+        },
     };
     let certificate = Certificate { chain: folder.join("cert.pem"), key: folder.join("key.pem") };
     let listener = |port, tls| Listener {

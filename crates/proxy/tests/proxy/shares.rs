@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 use kiln_proxy::Fleet;
 
@@ -10,16 +10,18 @@ use crate::support::*;
 
 const CLIENTS: usize = 8;
 
-/// So many requests by [`CLIENTS`] connections at once: what answered how often.
-async fn asked(addr: std::net::SocketAddr, requests: usize) -> BTreeMap<String, usize> {
-    let left = Arc::new(AtomicUsize::new(requests));
+/// Requests by [`CLIENTS`] connections at once as long as `more` says so: what answered how often.
+async fn asked(
+    addr: std::net::SocketAddr,
+    more: impl Fn() -> bool + Clone + Send + 'static,
+) -> BTreeMap<String, usize> {
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
-            let left = Arc::clone(&left);
+            let more = more.clone();
             tokio::spawn(async move {
                 let mut connection = Kept::open(addr).await;
                 let mut seen = Vec::new();
-                while left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+                while more() {
                     seen.push(connection.get("/").await.unwrap().body);
                 }
                 seen
@@ -35,6 +37,12 @@ async fn asked(addr: std::net::SocketAddr, requests: usize) -> BTreeMap<String, 
     all
 }
 
+/// Says yes so often.
+fn times(count: usize) -> impl Fn() -> bool + Clone + Send + 'static {
+    let left = Arc::new(AtomicUsize::new(count));
+    move || left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_hundred_requests_of_all_workers_are_shared_out_exactly() {
     let (a, b, c) = (named("a").await, named("b").await, named("c").await);
@@ -48,7 +56,7 @@ async fn every_hundred_requests_of_all_workers_are_shared_out_exactly() {
     for (version, weights) in [(2, [80, 15, 5]), (3, [33, 33, 34]), (4, [1, 0, 99])] {
         proxy.put(&table(version, backend(&fleets(weights)))).await;
         for round in 0..4 {
-            let seen = asked(addr, 100).await;
+            let seen = asked(addr, times(100)).await;
             let found = ["a", "b", "c"].map(|name| seen.get(name).copied().unwrap_or_default());
             assert_eq!(found, weights.map(usize::from), "round {round}");
         }
@@ -60,22 +68,32 @@ async fn tables_with_the_same_weights_disturb_no_share() {
     let (old, new) = (named("old").await, named("new").await);
     let proxy = Proxy::start_with(|config| config.threads = 3).await;
     let addr = proxy.put(&table(1, two_fleets(7, old.addr, new.addr))).await[0];
-    let load = tokio::spawn(asked(addr, 2_000));
-    let mut version = 1;
-    while !load.is_finished() {
-        version += 1;
+    let (asking, count) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let (go_on, counting) = (Arc::clone(&asking), Arc::clone(&count));
+    let more = move || go_on.load(SeqCst) && counting.fetch_add(1, SeqCst) < usize::MAX;
+    let load = tokio::spawn(asked(addr, more));
+    for version in 2_u64.. {
         let mut next = two_fleets(7, old.addr, new.addr);
         // Other instances, another order, one more fleet: nothing that concerns the weights.
         if version % 2 == 0 {
             next.fleets[0].instances.push(instance("more", old.addr));
             next.fleets.reverse();
-            next.fleets.insert(1, fleet(version, 0, &[]));
+            next.fleets.insert(1, fleet(version + 1, 0, &[]));
         }
         proxy.put(&table(version, next)).await;
+        if version > 40 && count.load(SeqCst) > 1_000 {
+            break;
+        }
     }
-    let seen = load.await.unwrap();
-    assert_eq!((seen["old"], seen["new"]), (1_860, 140), "over {version} tables");
-    assert!(version > 5, "tables came while requests ran: {version}");
+    asking.store(false, SeqCst);
+    let mut seen = load.await.unwrap();
+    let total = |seen: &BTreeMap<String, usize>| seen.values().sum::<usize>();
+    let rest = 100 - total(&seen) % 100;
+    for (body, count) in asked(addr, times(rest)).await {
+        *seen.entry(body).or_default() += count;
+    }
+    let hundreds = total(&seen) / 100;
+    assert_eq!((seen["old"], seen["new"]), (93 * hundreds, 7 * hundreds), "in {hundreds} hundreds");
 }
 
 #[tokio::test]
