@@ -216,3 +216,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_batch_has_a_size_of_its_own_and_stays_within_a_zone() {
+    let rolling = |batch| {
+        spec(Strategy::Rolling {
+            max_surge: Amount::Count(0),
+            max_unavailable: Amount::Count(4),
+            batch,
+            pause: Span::default(),
+        })
+    };
+    let sizes = |spec: &RolloutSpec, zones: &[u32]| -> Vec<(u32, u32)> {
+        let stages = kiln_rollout::plan_in(spec, 6, Some(6), zones).unwrap();
+        assert_eq!(lint(&stages, spec, 6, Some(6)), []);
+        stages.iter().map(|stage| (stage.new, stage.old)).collect()
+    };
+    assert_eq!(sizes(&rolling(None), &[]), [(0, 2), (4, 0), (6, 0)]);
+    let pairs = rolling(Some(Amount::Count(2)));
+    assert_eq!(sizes(&pairs, &[]), [(0, 4), (2, 2), (4, 0), (6, 0)]);
+    // Zones of 3, 1 and 2: no batch takes from two of them.
+    assert_eq!(sizes(&rolling(None), &[3, 1, 2]), [(0, 3), (3, 2), (4, 0), (6, 0)]);
+    assert_eq!(sizes(&pairs, &[3, 1, 2]), [(0, 4), (2, 3), (3, 2), (4, 0), (6, 0)]);
+    let percent = rolling(Some(Amount::Percent(20)));
+    assert_eq!(sizes(&percent, &[])[0], (0, 4), "a fifth of six rounds up to two");
+}
