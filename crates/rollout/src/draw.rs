@@ -13,25 +13,26 @@ const CELLS: usize = 20;
 const DOTS: u32 = 12;
 
 /// Draws a list of stages: one line each, with the instances of the new (●) and the old (○) fleet at its end, the
-/// share of the traffic (█ new, ░ old) and what is waited for. Ends with a newline.
+/// share of the traffic (█ new, ░ old) and what is waited for; where stages compare with a baseline, its instances (◐)
+/// and its share (▒) too. Ends with a newline.
 pub fn draw(stages: &[Stage]) -> String {
-    let width = |size: fn(&Stage) -> u32| {
-        stages.iter().map(|s| fleet(size(s), '●').chars().count()).max().unwrap_or(0)
+    let compares = stages.iter().any(|stage| stage.baseline > 0);
+    let mut columns: Vec<(&str, char, fn(&Stage) -> u32)> =
+        vec![("new", '●', |stage| stage.new), ("old", '○', |stage| stage.old)];
+    if compares {
+        columns.push(("base", '◐', |stage| stage.baseline));
+    }
+    let column = |(title, dot, size): &(&str, char, fn(&Stage) -> u32)| {
+        let cells: Vec<String> = stages.iter().map(|stage| fleet(size(stage), *dot)).collect();
+        let widest = cells.iter().map(|cell| cell.chars().count()).chain([title.len()]).max().unwrap_or(0);
+        (format!("{title:<widest$}  "), cells.into_iter().map(move |cell| format!("{cell:<widest$}  ")))
     };
-    let (new, old) = (width(|s| s.new).max(3), width(|s| s.old).max(3));
-    let mut text = format!(
-        "stage  {:<new$}  {:<old$}  {:<CELLS$}  {:>5}  then wait until\n",
-        "new", "old", "traffic", "new"
-    );
+    let (titles, mut cells): (String, Vec<_>) = columns.iter().map(column).unzip();
+    let mut text = format!("stage  {titles}{:<CELLS$}  {:>5}  then wait until\n", "traffic", "new");
     for (index, stage) in stages.iter().enumerate() {
-        let (n, o) = (fleet(stage.new, '●'), fleet(stage.old, '○'));
+        let fleets: String = cells.iter_mut().filter_map(Iterator::next).collect();
         let share = format!("{} %", stage.weight);
-        let line = format!(
-            "{:>5}  {n:<new$}  {o:<old$}  {}  {share:>5}  {}",
-            index + 1,
-            bar(stage),
-            gates(&stage.gates)
-        );
+        let line = format!("{:>5}  {fleets}{}  {share:>5}  {}", index + 1, bar(stage), gates(&stage.gates));
         let _ = writeln!(text, "{}", line.trim_end());
     }
     text
@@ -52,7 +53,8 @@ fn bar(stage: &Stage) -> String {
     // A share above 0 shows at least one cell, and one below 100 never fills the bar.
     let weight = usize::from(stage.weight.min(100));
     let filled = if weight == 100 { CELLS } else { weight.div_ceil(5).min(CELLS - 1) };
-    "█".repeat(filled) + &"░".repeat(CELLS - filled)
+    let compared = if stage.baseline > 0 { filled.min(CELLS - filled) } else { 0 };
+    "█".repeat(filled) + &"▒".repeat(compared) + &"░".repeat(CELLS - filled - compared)
 }
 
 fn gates(gates: &[Gate]) -> String {

@@ -1,6 +1,6 @@
 //! The guide shows what the engine does: every drawing in it is one that the engine draws.
 
-use kiln_model::{Amount, RolloutSpec, Span, Strategy};
+use kiln_model::{Against, Amount, AnalysisSpec, Approval, Checkpoint, RolloutSpec, Span, Strategy};
 use kiln_rollout::{draw, plan};
 
 #[test]
@@ -27,5 +27,17 @@ fn every_drawing_of_the_guide_is_drawn_by_the_engine() {
         let spec = RolloutSpec { strategy, ..RolloutSpec::default() };
         draw(&plan(&spec, replicas, old).unwrap())
     });
+    let analysis =
+        AnalysisSpec { max_error_rate: Some(0.01), against: Against::Baseline, ..AnalysisSpec::default() };
+    let careful = RolloutSpec {
+        strategy: Strategy::Canary { steps: vec![10, 25, 50], hold: Span::from_secs(300) },
+        analysis: Some(analysis),
+        approval: Some(Approval { before: vec![100], by: vec!["alice".into()] }),
+        checkpoints: vec![Checkpoint { at: 50, hold: Span::from_secs(3600) }],
+        scale_down_delay: Span::from_secs(1800),
+        ..RolloutSpec::default()
+    };
+    let careful = draw(&plan(&careful, 8, Some(8)).unwrap());
+    let drawings: Vec<String> = drawings.into_iter().chain([careful]).collect();
     assert_eq!(shown, drawings);
 }
