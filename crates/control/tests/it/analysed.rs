@@ -96,23 +96,45 @@ async fn a_source_that_cannot_be_read_stops_the_rollout_and_blames_nobody() {
     world.try_deploy(vec![canary(2, spec)]).await.unwrap();
 }
 
+/// The world begins at midnight; the freeze begins a minute later and lasts for an hour.
+fn frozen_canary(build: u8) -> kiln_control::api::DeployRequest {
+    let (begins, lasts) = ("1 0 * * *".into(), Span::from_secs(3600));
+    let freeze = Freeze { name: "sale".into(), begins, lasts, timezone: "UTC".into() };
+    let step = Strategy::Canary { steps: vec![10], hold: Span::from_secs(120) };
+    let mut asked = request(vec![rolled_with(content("web", build), step)]);
+    asked.freezes = vec![freeze];
+    asked
+}
+
 #[tokio::test]
-async fn a_freeze_holds_a_rollout_between_its_stages_unless_it_is_an_emergency() {
+async fn a_freeze_holds_a_rollout_between_its_stages() {
     let world = World::new().await;
     world.deploy(content("web", 1)).await;
-    // It begins every minute and lasts for two: it is always on.
-    let freeze = Freeze {
-        name: "sale".into(),
-        begins: "* * * * *".into(),
-        lasts: Span::from_secs(120),
-        timezone: "UTC".into(),
-    };
-    let step = Strategy::Canary { steps: vec![10], hold: Span::from_secs(0) };
-    let content = rolled_with(content("web", 2), step);
-    let mut asked = request(vec![content]);
+    let answer = world.control().deploy(frozen_canary(2)).await.unwrap();
+    world
+        .until("it has its first share", async |it| (it.plane.weights("web").len() == 2).then_some(()))
+        .await;
+    world.clock.advance(1_000_000);
+    for _ in 0..40 {
+        world.turn().await;
+        assert_eq!(world.plane.weights("web").len(), 2, "it went on in the freeze");
+    }
+    world.clock.advance(3_600_000);
+    let told = world.ended(answer.services[0].rollout.unwrap(), answer.after).await;
+    assert!(matches!(told, What::Succeeded { .. }), "{told:?}");
+}
+
+#[tokio::test]
+async fn an_emergency_goes_on_in_a_freeze() {
+    let world = World::new().await;
+    world.deploy(content("web", 1)).await;
+    let mut asked = frozen_canary(2);
     asked.emergency = Some("the shop is down".into());
-    asked.freezes = vec![freeze];
     let answer = world.control().deploy(asked).await.unwrap();
+    world
+        .until("it has its first share", async |it| (it.plane.weights("web").len() == 2).then_some(()))
+        .await;
+    world.clock.advance(1_000_000);
     let told = world.ended(answer.services[0].rollout.unwrap(), answer.after).await;
     assert!(matches!(told, What::Succeeded { .. }), "{told:?}");
 }
