@@ -28,6 +28,7 @@ pub fn abort(rollout: &Rollout, reason: &str, now_ms: i64) -> Rollout {
 pub(crate) fn begin(next: &mut Rollout, reason: String, view: &View, now: i64) {
     next.state = State::RollingBack { reason, since_ms: now };
     next.progress_ms = now;
+    next.memory.turned_back = true;
     next.memory.shifted_back = false;
     next.memory.note = None;
     next.paused = None;
@@ -122,7 +123,8 @@ fn towards(
     goal: &BTreeMap<FleetId, u8>,
     view: &View,
 ) -> Wish {
-    let size = if recreates(rollout) { 0 } else { rollout.memory.wish.new };
+    let served = view.acked_weights.get(&rollout.new).is_some_and(|weight| *weight > 0);
+    let size = if recreates(rollout) && !served { 0 } else { rollout.memory.wish.new };
     let weights = weights_towards(rollout, gates::ready(new), old_ready, goal, view);
     Wish { new: size, old: old_wish(rollout, new), baseline: rollout.memory.wish.baseline, weights }
 }

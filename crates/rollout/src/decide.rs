@@ -222,23 +222,28 @@ fn stalled(rollout: &Rollout, kind: &Gate) -> Span {
     Span::from_millis(spec.progress_deadline.millis().saturating_add(extra))
 }
 
-/// When standing still ends the rollout: never while it holds on purpose, is paused, or waits for a person.
+/// When standing still ends the rollout: not before a rest is over, and never while it is paused or waits for a person.
 fn deadline(rollout: &Rollout, kind: &Gate, since: i64) -> i64 {
     let note = rollout.memory.note.as_ref().map(|it| it.kind);
     if rollout.paused.is_some() || matches!(note, Some(NoteKind::Frozen | NoteKind::Inconclusive)) {
         return i64::MAX;
     }
     match kind {
-        Gate::Held { .. } | Gate::Delayed { .. } if note.is_none() => i64::MAX,
-        Gate::Approved => i64::MAX,
+        Gate::Approved if !is_let_pass(rollout) => i64::MAX,
+        // A rest that is over and is not left: something stands in the way, or the data plane is silent.
         Gate::Held { millis } | Gate::Delayed { millis } | Gate::Analysed { millis } => {
             let ripe = since.saturating_add_unsigned(*millis);
             gates::later(ripe.max(rollout.progress_ms), stalled(rollout, kind))
         }
-        Gate::Healthy | Gate::Verified | Gate::Acknowledged | Gate::Drained => {
+        Gate::Healthy | Gate::Verified | Gate::Approved | Gate::Acknowledged | Gate::Drained => {
             gates::later(rollout.progress_ms, stalled(rollout, kind))
         }
     }
+}
+
+/// A person let it pass the gate that it waits for.
+fn is_let_pass(rollout: &Rollout) -> bool {
+    matches!(rollout.state, State::Running { stage, gate, .. } if rollout.is_promoted(stage, gate))
 }
 
 fn fail(next: &mut Rollout, reason: String, view: &View, now: i64) {

@@ -2,7 +2,7 @@
 
 use kiln_model::FleetId;
 
-use crate::{Act, Gate, Promotion, Retried, Rollout, State, View, gates};
+use crate::{Act, Gate, Promotion, Retried, Rollout, State, View, gates, wish};
 
 /// Why a person's wish cannot be done.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +55,12 @@ pub enum HandError {
         fleet: FleetId,
         /// Where it stands.
         state: &'static str,
+    },
+    /// It failed on its way back, where no stage can be begun again.
+    #[error("the rollout to {fleet} failed on its way back and cannot go forward from there: `kiln abort` tries the way back again")]
+    TurnedBack {
+        /// The fleet.
+        fleet: FleetId,
     },
 }
 
@@ -127,22 +133,29 @@ pub fn promote(rollout: &Rollout, act: Act, all: bool) -> Result<Rollout, HandEr
     Ok(next)
 }
 
-/// Tries a rollout again that failed while `auto_rollback` is off, from the stage that it had come to.
+/// Tries a rollout again that failed while `auto_rollback` is off, from the stage that it had come to,
+/// with the weights that it had reached there.
 ///
 /// # Errors
-/// When it has not failed.
+/// When it has not failed, or failed on its way back: traffic and sizes fit no stage then.
 pub fn retry(rollout: &Rollout, view: &View, now_ms: i64) -> Result<Rollout, HandError> {
     let State::Failed { .. } = rollout.state else {
         return Err(HandError::NotFailed { fleet: rollout.new.clone(), state: told(&rollout.state) });
     };
+    if rollout.memory.turned_back {
+        return Err(HandError::TurnedBack { fleet: rollout.new.clone() });
+    }
     let mut next = rollout.clone();
     let stage = next.memory.furthest.0.min(next.stages.len().saturating_sub(1));
     let failed_starts = gates::fleet(view, &next.new).failed_starts;
-    next.state = State::Running { stage, gate: 0, since_ms: now_ms };
+    // Not before what the data plane confirmed: moving the weight back could leave it to instances that have gone.
+    let shifted = next.stages.get(stage).and_then(|it| wish::position(it, &Gate::Acknowledged));
+    let gate = shifted.filter(|at| next.memory.furthest.1 >= *at).unwrap_or(0);
+    next.state = State::Running { stage, gate, since_ms: now_ms };
     next.progress_ms = now_ms;
     next.paused = None;
     next.memory.retried = Some(Retried { at_ms: now_ms, failed_starts });
-    next.memory.furthest = (stage, 0);
+    next.memory.furthest = (stage, gate);
     next.memory.ready = 0;
     next.memory.window = None;
     next.memory.analysis = crate::analysis::AnalysisState::default();

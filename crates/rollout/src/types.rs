@@ -126,6 +126,9 @@ pub struct Memory {
     pub wish: Wish,
     /// On the way back: the data plane has confirmed that the old fleet has all the traffic.
     pub shifted_back: bool,
+    /// It has begun its way back: where it stands is no stage any more.
+    #[serde(default)]
+    pub turned_back: bool,
     /// Instances of the old fleet that were not healthy when the rollout began: a release that comes to cure them is
     /// not blamed for them.
     #[serde(default)]
@@ -275,8 +278,9 @@ pub struct View {
     pub acked_weights: BTreeMap<FleetId, u8>,
     /// The outcome of the checks against the new fleet, once there is one.
     pub checks: Option<Result<(), String>>,
-    /// The data plane has not said anything yet, as just after a restart of whoever observes: who is ready and which
-    /// weights are in force is unknown, not nothing. Only clocks and failed starts are judged on such a view.
+    /// The data plane has not said anything yet, as just after a restart of whoever observes, or a newer table than the
+    /// acknowledged one was sent to it and may still come into force: who is ready and which weights are in force is
+    /// unknown, not nothing. Only clocks and failed starts are judged on such a view.
     #[serde(default)]
     pub unsure: bool,
     /// What the data plane has counted since `epoch_ms`, by fleet.

@@ -5,7 +5,9 @@
 use std::collections::BTreeMap;
 
 use kiln_model::{Amount, FleetId, RolloutSpec, Span, Strategy};
-use kiln_rollout::{Action, Decision, FleetView, Gate, Rollout, Setup, State, View, abort, decide, start};
+use kiln_rollout::{
+    Act, Action, Decision, FleetView, Gate, HandError, Rollout, Setup, State, View, abort, decide, promote, retry, start,
+};
 
 const T0: i64 = 1_000_000;
 
@@ -376,4 +378,84 @@ fn a_summary_says_where_it_stands() {
     assert_eq!((summary.stage, summary.stages, summary.waiting), (1, 3, Some(Gate::Healthy)));
     let sentence = "dev/web/2: stage 1 of 3, waiting for the new instances to be healthy (1 of 3 ready)";
     assert_eq!(summary.sentence, sentence);
+}
+
+fn silent() -> View {
+    View { unsure: true, ..View::default() }
+}
+
+#[test]
+fn a_silent_data_plane_does_not_hold_a_rest_for_ever() {
+    // The hold of a minute is over after 60 s, and then the progress deadline begins.
+    let later = decide(&holding(), &silent(), T0 + 10 + 60_000 + 599_999);
+    assert_eq!((at(&later), later.wake_ms), ((1, 1), Some(T0 + 10 + 60_000 + 600_000)));
+    let over = decide(&later.rollout, &silent(), T0 + 10 + 60_000 + 600_000);
+    assert!(reason(&over).starts_with("no progress for 10m while waiting for 1m to pass"), "{}", reason(&over));
+}
+
+fn alice(at_ms: i64) -> Act {
+    Act { by: "alice".into(), reason: None, at_ms }
+}
+
+#[test]
+fn a_silent_data_plane_does_not_hold_what_was_approved() {
+    let strategy = Strategy::BlueGreen { hold: Span::default() };
+    let approval = Some(kiln_model::Approval { before: vec![100], by: Vec::new() });
+    let spec = RolloutSpec { strategy, approval, ..RolloutSpec::default() };
+    let rollout = start(Setup::new(new(), Some((old(), 3)), 3, spec), T0).unwrap();
+    let asks = decide(&rollout, &view(ready(3), ready(3), 0), T0 + 10);
+    let day = 86_400_000;
+    let waits = decide(&asks.rollout, &silent(), T0 + day);
+    assert_eq!((at(&asks), at(&waits), waits.wake_ms), ((1, 0), (1, 0), None), "a person may take a day");
+    let approved = promote(&waits.rollout, alice(T0 + day), false).unwrap();
+    let waits = decide(&approved, &silent(), T0 + day + 1);
+    assert_eq!((at(&waits), waits.wake_ms), ((1, 0), Some(T0 + day + 600_000)));
+    assert!(reason(&decide(&waits.rollout, &silent(), T0 + day + 600_000)).starts_with("no progress for 10m"));
+}
+
+fn batches() -> Rollout {
+    let count = Amount::Count;
+    let (max_surge, max_unavailable) = (count(1), count(0));
+    rollout(Strategy::Rolling { max_surge, max_unavailable, batch: None, pause: Span::default() })
+}
+
+#[test]
+fn trying_again_leaves_the_traffic_where_the_instances_are() {
+    let mut rolling = batches();
+    rolling.spec.auto_rollback = false;
+    let shifted = decide(&rolling, &view(ready(3), ready(1), 33), T0 + 10);
+    let drains = decide(&shifted.rollout, &view(ready(3), ready(1), 33), T0 + 20);
+    assert_eq!(size(&drains, &old()), 2);
+    let stuck = FleetView { leaving: 1, ..ready(2) };
+    let failed = decide(&drains.rollout, &view(stuck, ready(1), 33), T0 + 700_000);
+    assert!(matches!(failed.rollout.state, State::Failed { .. }), "{:?}", failed.rollout.state);
+    let seen = view(ready(2), ready(1), 33);
+    let again = decide(&retry(&failed.rollout, &seen, T0 + 700_010).unwrap(), &seen, T0 + 700_010);
+    assert_eq!(wished(&again), weights(33), "two old instances would have to carry what three are there for");
+}
+
+#[test]
+fn what_failed_on_its_way_back_does_not_go_forward() {
+    let half = decide(&batches(), &view(ready(3), ready(1), 33), T0 + 10).rollout;
+    let back = abort(&half, "enough", T0 + 20);
+    let lost = FleetView { unready: 1, ..FleetView::default() };
+    let mut rollout = decide(&back, &view(lost.clone(), ready(1), 33), T0 + 30).rollout;
+    rollout = decide(&rollout, &view(lost.clone(), ready(1), 33), T0 + 800_000).rollout;
+    assert!(matches!(rollout.state, State::Failed { .. }), "{:?}", rollout.state);
+    let refused = retry(&rollout, &view(lost, ready(1), 33), T0 + 800_010);
+    assert_eq!(refused, Err(HandError::TurnedBack { fleet: new() }));
+}
+
+#[test]
+fn recreate_turns_back_without_taking_instances_that_have_traffic() {
+    let strategy = Strategy::Recreate;
+    let served = View { acked_weights: weights(100), ..view(FleetView::default(), ready(3), 100) };
+    let mut rollout = rollout(strategy);
+    rollout.state = State::Running { stage: 1, gate: 2, since_ms: T0 };
+    (rollout.memory.wish.new, rollout.memory.wish.old) = (3, 0);
+    let back = decide(&abort(&rollout, "enough", T0 + 10), &served, T0 + 10);
+    assert_eq!((size(&back, &new()), size(&back, &old()), wished(&back)), (3, 0, BTreeMap::new()));
+    let confirmed = View { acked_weights: BTreeMap::new(), ..served };
+    let goes = decide(&back.rollout, &confirmed, T0 + 20);
+    assert_eq!((size(&goes, &new()), size(&goes, &old())), (0, 0));
 }
