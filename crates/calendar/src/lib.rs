@@ -8,7 +8,9 @@
 //! back, one that begins at a fixed time does so on the first of the two.
 
 mod freeze;
+mod told;
 mod zone;
 
 pub use freeze::{FreezeError, active, check, check_cron, next_begin};
+pub use told::told;
 pub use zone::{check_time_zone, nearest_by_city, time_zones};

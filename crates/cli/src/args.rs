@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use kiln_control::api::HandRequest;
+use kiln_model::Name;
 
+use crate::context::name;
+use crate::control::Control;
+use crate::error::Result;
 use crate::verbs;
 
 /// Immutable infrastructure in one binary: bake an image once, deploy it without losing a request, roll back with
@@ -36,6 +41,32 @@ pub(crate) struct Values {
     pub(crate) vars: Vec<String>,
 }
 
+/// Which rollout a person lays a hand on.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RolloutArgs {
+    /// Which service; not needed while there is only one
+    #[arg(value_parser = name)]
+    pub(crate) service: Option<Name>,
+    /// Environment
+    #[arg(short, long, default_value = "dev", value_parser = name)]
+    pub(crate) environment: Name,
+    /// Why, for the record
+    #[arg(short = 'm', long)]
+    pub(crate) reason: Option<String>,
+}
+
+impl RolloutArgs {
+    /// With the service that is meant and who asks.
+    pub(crate) fn request(&self, control: &Control) -> Result<HandRequest> {
+        Ok(HandRequest {
+            environment: self.environment.clone(),
+            service: verbs::rollback::one_service(control, &self.environment, self.service.as_ref())?,
+            author: crate::context::author(),
+            reason: self.reason.clone(),
+        })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Write a kiln.hcl that fits what is in a folder
@@ -66,6 +97,14 @@ pub(crate) enum Verb {
     Rollback(verbs::rollback::Args),
     /// Give up a rollout that is under way and go back
     Abort(verbs::abort::Args),
+    /// Stop a rollout where it is; failures still bring the old release back
+    Pause(verbs::pause::Args),
+    /// Let a paused rollout go on
+    Resume(verbs::resume::Args),
+    /// Let a rollout pass the gate that it waits for: an approval, a hold, an analysis that cannot decide
+    Promote(verbs::promote::Args),
+    /// Try a release again that failed or was rolled back
+    Retry(verbs::retry::Args),
     /// Let a quarantined release content be deployed again
     Quarantine(verbs::quarantine::Args),
     /// Show services, releases, rollouts and traffic
@@ -90,4 +129,26 @@ pub(crate) enum Verb {
     Completion(verbs::completion::Args),
     /// Write the manual pages into a folder
     Man(verbs::man::Args),
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_name_where_a_number_is_wanted_is_told_what_to_write() {
+        for line in [&["kiln", "rollback", "web"][..], &["kiln", "quarantine", "lift", "web"]] {
+            let error = Cli::try_parse_from(line).expect_err("web is no number").to_string();
+            assert!(error.contains("`--service web`"), "{error}");
+        }
+        assert!(Cli::try_parse_from(["kiln", "rollback", "3"]).is_ok());
+        assert!(Cli::try_parse_from(["kiln", "deploy", "--emergency", ""]).is_err());
+    }
 }

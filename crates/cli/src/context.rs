@@ -93,6 +93,16 @@ pub(crate) fn name(text: &str) -> std::result::Result<Name, String> {
     Name::new(text).map_err(|error| error.to_string())
 }
 
+/// A release number that came in as text on the command line.
+pub(crate) fn release_number(text: &str) -> std::result::Result<u64, String> {
+    text.parse().map_err(|_| match Name::new(text) {
+        Ok(name) => {
+            format!("a release is a number, such as 3; for the service {name} write `--service {name}`")
+        }
+        Err(_) => "a release is a number, such as 3; `kiln history` lists them".into(),
+    })
+}
+
 /// Milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> i64 {
     jiff::Timestamp::now().as_millisecond()

@@ -19,7 +19,8 @@ pub(crate) enum Kind {
     Rollout = 5,
     /// The control plane cannot be reached.
     Unreachable = 6,
-    /// Refused in the present state: something else runs, or the content is quarantined.
+    /// Refused in the present state: something else runs, the content is quarantined, the environment is frozen, or
+    /// somebody else must approve.
     Refused = 7,
     /// Nothing is known under the name that was asked for.
     NotFound = 8,

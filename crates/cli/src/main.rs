@@ -16,6 +16,7 @@ mod rolling;
 mod stopping;
 mod ui;
 mod verbs;
+mod words;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kiln_control::{Counts, Event, Progress, What};
 use kiln_model::Name;
 use kiln_provider::Failure;
-use kiln_rollout::Gate;
+use kiln_rollout::{Gate, Note};
 
 use crate::ui::{Ui, took};
 
@@ -83,6 +83,12 @@ impl<'a> Teller<'a> {
                 let reason = reason.as_ref().and_then(|value| value.as_str()).unwrap_or("retired");
                 self.ui.working(key, &format!("{label}: replaces {instance} ({reason})"));
             }
+            What::Noted { note } => self.noted(event, &label, note.as_ref()),
+            other if other.is_act() => {
+                if let Some(text) = act_text(other) {
+                    self.ui.working(key, &format!("{label}: {} {text}", event.who));
+                }
+            }
             other => self.tell_end(event, &label, other),
         }
     }
@@ -109,6 +115,13 @@ impl<'a> Teller<'a> {
         self.ended.insert(event.service.clone(), ended);
     }
 
+    /// What holds a rollout up, until nothing does.
+    fn noted(&mut self, event: &Event, label: &str, note: Option<&Note>) {
+        let gate = self.gates.get(&event.service).cloned().unwrap_or_else(|| label.to_owned());
+        let text = note.map_or(gate.clone(), |note| format!("{gate}: {}", note.text));
+        self.ui.working(event.service.as_str(), &text);
+    }
+
     /// A failing program says the same again and again; each text is told once.
     fn instance_failed(&mut self, event: &Event, label: &str, failure: &Failure) {
         let before = self.failures.insert(event.service.clone(), failure.clone());
@@ -129,13 +142,51 @@ pub(crate) fn failure_text(label: &str, failure: &Failure) -> String {
     out
 }
 
+/// What a person did to a rollout, after their name.
+pub(crate) fn act_text(what: &What) -> Option<String> {
+    let (text, why) = match what {
+        What::Paused { reason } => ("paused it".to_owned(), reason),
+        What::Resumed { reason } => ("let it go on".to_owned(), reason),
+        What::Promoted { all: true, reason, .. } => {
+            ("promoted it past every gate to come".to_owned(), reason)
+        }
+        What::Promoted { gate: Some(Gate::Approved), stage, reason, .. } => {
+            (format!("approved it in stage {stage}"), reason)
+        }
+        What::Promoted { stage, reason, .. } => (format!("promoted it in stage {stage}"), reason),
+        What::Retried { reason, .. } => ("had it tried again".to_owned(), reason),
+        What::Emergency { freeze: Some(freeze), reason } => {
+            (format!("passed the freeze \"{freeze}\" in an emergency"), &Some(reason.clone()))
+        }
+        What::Emergency { freeze: None, reason } => {
+            ("called it an emergency".to_owned(), &Some(reason.clone()))
+        }
+        What::RollingBack { reason } => ("took it back".to_owned(), &Some(reason.clone())),
+        What::Lifted { .. } => ("lifted the quarantine".to_owned(), &None),
+        What::Resized { from, to } => (format!("resized it, {from} -> {to} instances"), &None),
+        What::Executed { instance, argv } => (format!("ran {} in {instance}", argv.join(" ")), &None),
+        What::Tainted { instance, reason } => (format!("tainted {instance}"), &Some(reason.clone())),
+        What::Down { reason } => ("stopped the service".to_owned(), reason),
+        _ => return None,
+    };
+    Some(why.as_ref().map_or(text.clone(), |why| format!("{text}: {why}")))
+}
+
 /// A gate in words.
-pub(crate) fn gate_text(gate: &Gate) -> String {
+fn gate_text(gate: &Gate) -> String {
     match gate {
         Gate::Healthy => "waits for healthy instances".into(),
         Gate::Verified => "runs the checks".into(),
         Gate::Acknowledged => "moves the traffic".into(),
         Gate::Held { millis } => format!("holds for {}", kiln_model::Span::from_millis(*millis)),
+        Gate::Approved => "waits for a person to approve: `kiln promote`".into(),
+        Gate::Analysed { millis: 0 } => "analyses the answers".into(),
+        Gate::Analysed { millis } => {
+            format!("analyses the answers for {}", kiln_model::Span::from_millis(*millis))
+        }
+        Gate::Delayed { millis } => {
+            format!("keeps the old instances for {}", kiln_model::Span::from_millis(*millis))
+        }
         Gate::Drained => "drains the old instances".into(),
     }
 }

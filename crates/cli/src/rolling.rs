@@ -5,17 +5,18 @@ use std::fmt::Write as _;
 
 use kiln_control::RolloutId;
 use kiln_control::api::{DeployAnswer, DeployRequest, EventsQuery, Outcome, StatusAnswer};
-use kiln_model::{Name, ReleaseContent};
+use kiln_model::{Freeze, Name, ReleaseContent};
 use kiln_spec::Loaded;
 
 use crate::args::SpecArgs;
 use crate::baking;
-use crate::context::Context;
+use crate::context::{Context, now_ms};
 use crate::control::Control;
 use crate::error::{Failure, Kind, Result};
 use crate::progress::{Ended, Teller};
 use crate::release;
 use crate::verbs::deploy::What;
+use crate::words;
 
 /// A spec whose images are baked.
 pub(crate) struct Prepared {
@@ -23,19 +24,22 @@ pub(crate) struct Prepared {
     pub(crate) loaded: Loaded,
     /// What to deploy, dependencies first.
     pub(crate) contents: Vec<ReleaseContent>,
+    /// When the environment is not deployed to.
+    pub(crate) freezes: Vec<Freeze>,
 }
 
 /// Evaluates the spec, bakes what its services run, and makes the releases' contents.
 pub(crate) fn prepare(context: &Context, spec: &SpecArgs, what: &What) -> Result<Prepared> {
     let loaded = context.spec(spec)?;
-    if !loaded.project.environments.contains_key(&what.environment) {
+    let Some(environment) = loaded.project.environments.get(&what.environment) else {
         let known: Vec<&str> = loaded.project.environments.keys().map(Name::as_str).collect();
         return Err(Failure::new(
             Kind::NotFound,
             format!("the spec has no environment {}", what.environment),
         )
         .hint(format!("it has: {}", known.join(", "))));
-    }
+    };
+    let freezes = environment.freezes.clone();
     let services = release::services(&loaded.project, &what.services)?;
     let names = release::images(&loaded.project, &services);
     let images: BTreeMap<Name, release::Image> = baking::bake(context, &loaded, &names, &what.bake)?
@@ -43,21 +47,33 @@ pub(crate) fn prepare(context: &Context, spec: &SpecArgs, what: &What) -> Result
         .map(|baked| (baked.name, baked.image))
         .collect();
     let contents = release::contents(&loaded, &services, &images)?;
-    Ok(Prepared { loaded, contents })
+    Ok(Prepared { loaded, contents, freezes })
 }
 
 /// Asks for the deploy.
-pub(crate) fn begin(control: &Control, what: &What, releases: Vec<ReleaseContent>) -> Result<DeployAnswer> {
+pub(crate) fn begin(
+    context: &Context,
+    control: &Control,
+    what: &What,
+    prepared: Prepared,
+) -> Result<DeployAnswer> {
     let request = DeployRequest {
         environment: what.environment.clone(),
-        releases,
+        releases: prepared.contents,
         author: crate::context::author(),
         reason: what.reason.clone(),
         force: what.force,
-        freezes: Vec::new(),
-        emergency: None,
+        freezes: prepared.freezes,
+        emergency: what.emergency.clone(),
     };
-    control.call(|client| async move { client.deploy(&request).await })
+    let answer: DeployAnswer = control.call(|client| async move { client.deploy(&request).await })?;
+    for one in answer.services.iter().filter(|_| !context.ui.json()) {
+        if let Some(other) = &one.supersedes {
+            let told = words::supersedes(other, now_ms());
+            context.ui.line(format!("  {} release {}: {told}", one.service, one.release));
+        }
+    }
+    Ok(answer)
 }
 
 /// Follows every rollout of the deploy to its end.
@@ -130,6 +146,16 @@ pub(crate) fn told(answer: &DeployAnswer) -> String {
             }
             Outcome::Returning => writeln!(out, "{} goes back to release {}", one.service, one.release),
         };
+    }
+    out
+}
+
+/// What is on its way when nobody waits for it.
+pub(crate) fn under_way(answer: &DeployAnswer) -> String {
+    let mut out = String::new();
+    for one in answer.services.iter().filter(|one| one.outcome == Outcome::Started) {
+        let _ =
+            writeln!(out, "{} release {} is on its way; `kiln status` shows it", one.service, one.release);
     }
     out
 }

@@ -132,6 +132,26 @@ impl Client {
         self.post("/v1/abort", request).await
     }
 
+    /// Stops the rollout under way where it is.
+    pub async fn pause(&self, request: &HandRequest) -> Result<HandAnswer, ClientError> {
+        self.post("/v1/pause", request).await
+    }
+
+    /// Lets a stopped rollout go on.
+    pub async fn resume(&self, request: &HandRequest) -> Result<HandAnswer, ClientError> {
+        self.post("/v1/resume", request).await
+    }
+
+    /// Lets the rollout under way pass the gate that it waits for.
+    pub async fn promote(&self, request: &PromoteRequest) -> Result<HandAnswer, ClientError> {
+        self.post("/v1/promote", request).await
+    }
+
+    /// Tries the last rollout again, which failed or was rolled back.
+    pub async fn retry(&self, request: &RetryRequest) -> Result<HandAnswer, ClientError> {
+        self.post("/v1/retry", request).await
+    }
+
     /// Stops services.
     pub async fn down(&self, request: &DownRequest) -> Result<DownAnswer, ClientError> {
         self.post("/v1/down", request).await

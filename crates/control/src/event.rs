@@ -3,7 +3,7 @@
 
 use kiln_model::{Digest, InstanceId, Name, ReleaseNumber};
 use kiln_provider::{Failure, RetireReason};
-use kiln_rollout::{Gate, Stage};
+use kiln_rollout::{Gate, Note, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::diff::Difference;
@@ -95,6 +95,46 @@ pub enum What {
         stages: usize,
         /// The gate.
         gate: Gate,
+    },
+    /// What holds a rollout up beside its gate changed; `None`: nothing does any more.
+    Noted {
+        /// What.
+        note: Option<Note>,
+    },
+    /// A person stopped the rollout where it is.
+    Paused {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A person let it go on.
+    Resumed {
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A person let it pass a gate.
+    Promoted {
+        /// Stage, counted from 1.
+        stage: usize,
+        /// The gate that it waited for.
+        gate: Option<Gate>,
+        /// Every gate to come too.
+        all: bool,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A person had it tried again after it had failed.
+    Retried {
+        /// The rollout that was rolled back or given up; `None` when the same one goes on.
+        instead: Option<RolloutId>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// A person had it go on whatever is frozen.
+    Emergency {
+        /// The freeze that was on; `None` when none was.
+        freeze: Option<String>,
+        /// Why.
+        reason: String,
     },
     /// What is seen of the fleets changed.
     Progress(Progress),
@@ -229,6 +269,24 @@ pub struct Counts {
 }
 
 impl What {
+    /// Whether a person did it to a release that was there already.
+    pub fn is_act(&self) -> bool {
+        matches!(
+            self,
+            Self::Paused { .. }
+                | Self::Resumed { .. }
+                | Self::Promoted { .. }
+                | Self::Retried { .. }
+                | Self::Emergency { .. }
+                | Self::RollingBack { .. }
+                | Self::Lifted { .. }
+                | Self::Resized { .. }
+                | Self::Executed { .. }
+                | Self::Tainted { .. }
+                | Self::Down { .. }
+        )
+    }
+
     /// Whether the rollout that this event belongs to has ended with it.
     pub fn ends_rollout(&self) -> bool {
         matches!(

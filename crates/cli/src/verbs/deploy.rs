@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser;
 use kiln_model::Name;
 
 use crate::args::SpecArgs;
@@ -38,6 +39,9 @@ pub(crate) struct What {
     /// Deploy even what was quarantined after a rollback
     #[arg(long)]
     pub(crate) force: bool,
+    /// Deploy during a freeze, and why; it is kept on the record
+    #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) emergency: Option<String>,
     #[command(flatten)]
     pub(crate) bake: BakeOptions,
 }
@@ -45,9 +49,9 @@ pub(crate) struct What {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let prepared = rolling::prepare(context, &args.spec, &args.what)?;
     let control = Control::ensure()?;
-    let answer = rolling::begin(&control, &args.what, prepared.contents)?;
+    let answer = rolling::begin(context, &control, &args.what, prepared)?;
     if args.no_wait {
-        context.ui.result(&answer, || rolling::told(&answer));
+        context.ui.result(&answer, || format!("{}{}", rolling::told(&answer), rolling::under_way(&answer)));
         return Ok(ExitCode::SUCCESS);
     }
     let end = rolling::follow(context, &control, &args.what.environment, &answer);

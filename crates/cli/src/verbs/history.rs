@@ -9,6 +9,7 @@ use kiln_model::Name;
 use crate::context::{Context, name, now_ms};
 use crate::control::Control;
 use crate::error::Result;
+use crate::progress::act_text;
 use crate::ui::{age, columns};
 
 /// Arguments of `kiln history`.
@@ -37,9 +38,31 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         let heading = ["RELEASE", "IMAGE", "AGE", "BY", "OUTCOME", "WHY"];
         let mut rows = vec![heading.map(String::from).to_vec()];
         rows.extend(answer.releases.iter().map(row));
-        columns(&rows)
+        let acts = acts(&answer);
+        if acts.is_empty() { columns(&rows) } else { format!("{}\n{acts}", columns(&rows)) }
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// What people did, newest first.
+fn acts(answer: &HistoryAnswer) -> String {
+    let mut all: Vec<_> = answer.releases.iter().flat_map(|entry| &entry.acts).collect();
+    all.sort_by_key(|event| std::cmp::Reverse(event.id));
+    let mut rows = vec![["AGE", "BY", "DID", "TO"].map(String::from).to_vec()];
+    rows.extend(all.into_iter().filter_map(|event| {
+        let release = event.release.map(|release| format!("/{release}")).unwrap_or_default();
+        Some(vec![
+            age(event.at_ms, now_ms()),
+            event.who.clone(),
+            first_line(&act_text(&event.what)?).to_owned(),
+            format!("{}/{}{release}", event.environment, event.service),
+        ])
+    }));
+    if rows.len() > 1 { columns(&rows) } else { String::new() }
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
 }
 
 fn row(entry: &HistoryEntry) -> Vec<String> {

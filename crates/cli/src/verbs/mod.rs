@@ -14,10 +14,14 @@ pub(crate) mod inspect;
 pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod pause;
 pub(crate) mod plan;
+pub(crate) mod promote;
 pub(crate) mod proxy;
 pub(crate) mod ps;
 pub(crate) mod quarantine;
+pub(crate) mod resume;
+pub(crate) mod retry;
 pub(crate) mod rollback;
 pub(crate) mod schema;
 pub(crate) mod serve;
@@ -50,6 +54,10 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Deploy(args) => deploy::run(&args, context),
         Verb::Rollback(args) => rollback::run(&args, context),
         Verb::Abort(args) => abort::run(&args, context),
+        Verb::Pause(args) => pause::run(&args, context),
+        Verb::Resume(args) => resume::run(&args, context),
+        Verb::Promote(args) => promote::run(&args, context),
+        Verb::Retry(args) => retry::run(&args, context),
         Verb::Quarantine(args) => quarantine::run(&args, context),
         Verb::Status(args) => status::run(&args, context),
         Verb::History(args) => history::run(&args, context),

@@ -8,10 +8,10 @@ use owo_colors::OwoColorize;
 
 use super::deploy::What;
 use crate::args::SpecArgs;
-use crate::context::Context;
+use crate::context::{Context, now_ms};
 use crate::control::Control;
 use crate::error::Result;
-use crate::rolling;
+use crate::{rolling, words};
 
 /// Arguments of `kiln plan`.
 #[derive(Debug, clap::Args)]
@@ -25,10 +25,22 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let prepared = rolling::prepare(context, &args.spec, &args.what)?;
     let control = Control::ensure()?;
-    let request = PlanRequest { environment: args.what.environment.clone(), releases: prepared.contents };
+    let request = PlanRequest {
+        environment: args.what.environment.clone(),
+        releases: prepared.contents,
+        freezes: prepared.freezes,
+    };
     let answer: PlanAnswer = control.call(|client| async move { client.plan(&request).await })?;
-    context.ui.result(&answer, || answer.services.iter().map(text).collect());
+    context.ui.result(&answer, || told(&answer));
     Ok(ExitCode::SUCCESS)
+}
+
+fn told(answer: &PlanAnswer) -> String {
+    let mut out: String = answer.services.iter().map(text).collect();
+    if let Some(freeze) = &answer.freeze {
+        let _ = writeln!(out, "{}", words::freeze(freeze));
+    }
+    out
 }
 
 fn text(planned: &Planned) -> String {
@@ -41,8 +53,8 @@ fn text(planned: &Planned) -> String {
         Outcome::Returning => format!("back to release {}", planned.release),
     };
     let _ = writeln!(out, "{}: {head}", planned.service.as_str().bold());
-    if let Some(release) = planned.replaces {
-        let _ = writeln!(out, "  replaces the rollout of release {release} that is under way");
+    if let Some(other) = &planned.supersedes {
+        let _ = writeln!(out, "  {}", words::supersedes(other, now_ms()));
     }
     if let Some(reason) = &planned.quarantined {
         let _ = writeln!(out, "  {} this content is quarantined: {reason}", "refused:".red().bold());
@@ -58,6 +70,9 @@ fn text(planned: &Planned) -> String {
             side(&difference.from),
             side(&difference.to)
         );
+    }
+    for line in planned.rollout.iter().flat_map(words::rules) {
+        let _ = writeln!(out, "  {line}");
     }
     for line in kiln_rollout::draw(&planned.stages).lines() {
         let _ = writeln!(out, "  {line}");

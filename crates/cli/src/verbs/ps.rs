@@ -1,5 +1,6 @@
 //! `kiln ps`: the instances.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use kiln_control::api::{InstanceStatus, InstancesAnswer};
@@ -7,7 +8,7 @@ use kiln_model::Name;
 
 use crate::context::{Context, name, now_ms};
 use crate::control::Control;
-use crate::error::Result;
+use crate::error::{Failure, Kind, Result};
 use crate::ui::{age, columns};
 
 /// Arguments of `kiln ps`.
@@ -28,8 +29,23 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         let wanted = args.service.as_ref().is_none_or(|service| *service == instance.fleet.service);
         wanted && (args.all || instance.observed.phase != kiln_provider::Phase::Exited)
     });
+    if let Some(service) = args.service.as_ref().filter(|_| answer.instances.is_empty()) {
+        known(&control, service)?;
+    }
     context.ui.result(&answer, || table(&answer.instances));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A service without instances is one thing, a name that nobody knows another.
+fn known(control: &Control, service: &Name) -> Result<()> {
+    let services = control.call(|client| async move { client.status().await })?.services;
+    if services.iter().any(|one| one.service == *service) {
+        return Ok(());
+    }
+    let names: BTreeSet<&str> = services.iter().map(|one| one.service.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    Err(Failure::new(Kind::NotFound, format!("there is no service {service}"))
+        .hint(format!("there is: {}", names.join(", "))))
 }
 
 fn table(instances: &[InstanceStatus]) -> String {

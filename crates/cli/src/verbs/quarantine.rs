@@ -6,7 +6,7 @@ use kiln_control::api::LiftRequest;
 use kiln_model::{Name, ReleaseNumber};
 
 use super::rollback::one_service;
-use crate::context::{Context, name};
+use crate::context::{Context, name, release_number};
 use crate::control::Control;
 use crate::error::Result;
 
@@ -26,6 +26,7 @@ enum Act {
 #[derive(Debug, clap::Args)]
 struct Lift {
     /// Only the content of this release; without one, everything of the service
+    #[arg(value_parser = release_number)]
     release: Option<u64>,
     /// Which service; not needed while there is only one
     #[arg(short, long, value_parser = name)]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use kiln_control::api::{RollbackAnswer, RollbackRequest};
 use kiln_model::{Name, ReleaseNumber};
 
-use crate::context::{Context, name};
+use crate::context::{Context, name, release_number};
 use crate::control::Control;
 use crate::error::{Failure, Kind, Result};
 use crate::rolling;
@@ -15,6 +15,7 @@ use crate::rolling;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Release number to bring back; without one, the release before
+    #[arg(value_parser = release_number)]
     release: Option<u64>,
     /// Which service; not needed while there is only one
     #[arg(short, long, value_parser = name)]

@@ -9,8 +9,9 @@ use owo_colors::OwoColorize;
 use crate::context::{Context, now_ms};
 use crate::control::Control;
 use crate::error::Result;
-use crate::progress::{failure_text, gate_text};
+use crate::progress::failure_text;
 use crate::ui::{age, columns};
+use crate::words;
 
 /// Arguments of `kiln status`.
 #[derive(Debug, clap::Args)]
@@ -62,15 +63,10 @@ fn describe(out: &mut String, service: &ServiceStatus) {
         if service.urls.is_empty() { String::new() } else { format!(" · {}", service.urls.join(" ")) },
     );
     if let Some(rollout) = &service.rollout {
-        let gate = rollout.gate.as_ref().map(gate_text).unwrap_or_default();
-        let reason = rollout.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let _ = writeln!(
-            out,
-            "  rollout of release {}: stage {}/{} {gate}{reason}",
-            rollout.release,
-            rollout.stage,
-            rollout.stages.len()
-        );
+        let lines = words::under_way(&service.environment, &service.service, rollout, now_ms());
+        for (index, line) in lines.iter().enumerate() {
+            let _ = writeln!(out, "  {}{line}", if index == 0 { "" } else { "  " });
+        }
     }
     let heading = ["FLEET", "IMAGE", "SIZE", "READY", "WEIGHT", "REQUESTS", "ERRORS"];
     let mut rows = vec![heading.map(String::from).to_vec()];

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let prepared = rolling::prepare(context, &args.spec, &args.what)?;
     let project = prepared.loaded.project.name.clone();
     let control = Control::ensure()?;
-    let answer = rolling::begin(&control, &args.what, prepared.contents)?;
+    let answer = rolling::begin(context, &control, &args.what, prepared)?;
     let end = rolling::follow(context, &control, &args.what.environment, &answer);
     let interrupted = matches!(&end, Err(failure) if failure.kind() == Kind::Interrupted);
     if args.detach || !interrupted {

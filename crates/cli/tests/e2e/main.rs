@@ -3,6 +3,7 @@
 mod crashes;
 mod deploys;
 mod examples;
+mod hands;
 mod images;
 mod mistakes;
 mod reproducible;

@@ -114,6 +114,8 @@ fn an_unknown_name_is_answered_with_those_that_exist() {
     project.env.kiln(["inspect", "nobody"]).code(8).stderr_has("kiln ps");
     project.env.kiln(["rollback", "--service", "nobody"]).code(8);
     project.env.kiln(["rollback", "99"]).failure();
+    project.env.kiln(["rollback", "web"]).code(2).stderr_has("--service web");
+    project.env.kiln(["ps", "nosuch"]).code(8).stderr_has("there is no service nosuch").stderr_has("web");
     project.env.kiln(["deploy", "--service", "wbe"]).code(8).stderr_has("web");
     project.env.kiln(["image", "inspect", "nothing"]).code(8).stderr_has("kiln image list");
 }

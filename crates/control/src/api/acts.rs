@@ -1,9 +1,10 @@
 //! What is asked to be done: deploy, plan, rollback, abort, down, lift.
 
-use kiln_model::{Digest, Freeze, Name, ReleaseContent, ReleaseNumber};
+use kiln_model::{Digest, Freeze, Name, ReleaseContent, ReleaseNumber, RolloutSpec};
 use kiln_rollout::Stage;
 use serde::{Deserialize, Serialize};
 
+use super::UnderWay;
 use crate::diff::Difference;
 use crate::event::RolloutId;
 
@@ -49,6 +50,9 @@ pub struct Deployed {
     pub outcome: Outcome,
     /// The rollout to follow, where there is one.
     pub rollout: Option<RolloutId>,
+    /// The rollout that this one takes the place of.
+    #[serde(default)]
+    pub supersedes: Option<UnderWay>,
 }
 
 /// What a deploy does to one service.
@@ -77,6 +81,9 @@ pub struct PlanRequest {
     pub environment: Name,
     /// What, as in [`DeployRequest`].
     pub releases: Vec<ReleaseContent>,
+    /// When the environment is not deployed to.
+    #[serde(default)]
+    pub freezes: Vec<Freeze>,
 }
 
 /// What a deploy would do.
@@ -84,6 +91,22 @@ pub struct PlanRequest {
 pub struct PlanAnswer {
     /// By service, in the order of the request.
     pub services: Vec<Planned>,
+    /// The freeze that is on, or else the one that begins next.
+    #[serde(default)]
+    pub freeze: Option<FreezeStatus>,
+}
+
+/// A freeze that is on, or the next one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FreezeStatus {
+    /// Its name in the spec.
+    pub name: String,
+    /// Whether it is on: a deploy is refused then, unless it is an emergency.
+    pub active: bool,
+    /// When it ends, or begins; milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// The same on the clocks of its own time zone.
+    pub at: String,
 }
 
 /// What a deploy would do to one service.
@@ -97,12 +120,18 @@ pub struct Planned {
     pub release: ReleaseNumber,
     /// What would happen.
     pub outcome: Outcome,
+    /// The rules of the rollout, where there would be one.
+    #[serde(default)]
+    pub rollout: Option<RolloutSpec>,
     /// The stages that would be gone through.
     pub stages: Vec<Stage>,
     /// Against the release that serves now.
     pub differences: Vec<Difference>,
-    /// A rollout under way that would be replaced.
+    /// The release of a rollout under way that would be replaced.
     pub replaces: Option<ReleaseNumber>,
+    /// The same rollout, and whose it is.
+    #[serde(default)]
+    pub supersedes: Option<UnderWay>,
     /// Why a deploy would be refused.
     pub quarantined: Option<String>,
 }

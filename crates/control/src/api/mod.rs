@@ -7,6 +7,10 @@
 //! | `POST /v1/plan` with [`PlanRequest`] | [`PlanAnswer`] |
 //! | `POST /v1/rollback` with [`RollbackRequest`] | [`RollbackAnswer`] |
 //! | `POST /v1/abort` with [`AbortRequest`] | [`AbortAnswer`] |
+//! | `POST /v1/pause` with [`HandRequest`] | [`HandAnswer`] |
+//! | `POST /v1/resume` with [`HandRequest`] | [`HandAnswer`] |
+//! | `POST /v1/promote` with [`PromoteRequest`] | [`HandAnswer`] |
+//! | `POST /v1/retry` with [`RetryRequest`] | [`HandAnswer`] |
 //! | `POST /v1/down` with [`DownRequest`] | [`DownAnswer`] |
 //! | `POST /v1/lift` with [`LiftRequest`] | [`LiftAnswer`] |
 //! | `GET /v1/status` | [`StatusAnswer`] |
@@ -24,10 +28,12 @@
 
 mod acts;
 mod basics;
+mod hand;
 mod instances;
 mod sights;
 
 pub use acts::*;
 pub use basics::*;
+pub use hand::*;
 pub use instances::*;
 pub use sights::*;

@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use kiln_model::{Digest, FleetId, Name, ReleaseNumber};
 use kiln_provider::Failure;
 use kiln_proxy::FleetMetrics;
-use kiln_rollout::{Gate, Stage};
+use kiln_rollout::{Act, Gate, Note, Promotion, Stage, Summary};
 use serde::{Deserialize, Serialize};
 
 use super::VersionAnswer;
-use crate::event::{Progress, Purpose, RolloutId};
+use crate::event::{Event, Progress, Purpose, RolloutId};
 
 /// Everything at a glance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,6 +136,24 @@ pub struct RolloutStatus {
     pub created_ms: i64,
     /// When it ended.
     pub ended_ms: Option<i64>,
+    /// Where it stands, once it has begun.
+    #[serde(default)]
+    pub summary: Option<Summary>,
+    /// Who stopped it where it is.
+    #[serde(default)]
+    pub paused: Option<Act>,
+    /// Why it stands, beside the gate that it waits for.
+    #[serde(default)]
+    pub note: Option<Note>,
+    /// Who may approve it, while it waits for that; empty is anyone.
+    #[serde(default)]
+    pub approvers: Option<Vec<String>>,
+    /// Who let it pass which gates.
+    #[serde(default)]
+    pub promotions: Vec<Promotion>,
+    /// Why it passes freezes.
+    #[serde(default)]
+    pub emergency: Option<String>,
 }
 
 /// One quarantine.
@@ -183,6 +201,9 @@ pub struct HistoryEntry {
     pub quarantined: bool,
     /// Rollouts that were to bring it, oldest first.
     pub rollouts: Vec<RolloutStatus>,
+    /// What people did about it since it was made, oldest first.
+    #[serde(default)]
+    pub acts: Vec<Event>,
 }
 
 /// Which events to read.

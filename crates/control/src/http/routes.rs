@@ -43,6 +43,34 @@ pub(super) async fn abort<P: Provider, T: Traffic>(
     desk.control.abort(read(&body)?).await.map(Json)
 }
 
+pub(super) async fn pause<P: Provider, T: Traffic>(
+    State(desk): State<Desk<P, T>>,
+    body: Bytes,
+) -> Answer<HandAnswer> {
+    desk.control.pause(read(&body)?).await.map(Json)
+}
+
+pub(super) async fn resume<P: Provider, T: Traffic>(
+    State(desk): State<Desk<P, T>>,
+    body: Bytes,
+) -> Answer<HandAnswer> {
+    desk.control.resume(read(&body)?).await.map(Json)
+}
+
+pub(super) async fn promote<P: Provider, T: Traffic>(
+    State(desk): State<Desk<P, T>>,
+    body: Bytes,
+) -> Answer<HandAnswer> {
+    desk.control.promote(read(&body)?).await.map(Json)
+}
+
+pub(super) async fn retry<P: Provider, T: Traffic>(
+    State(desk): State<Desk<P, T>>,
+    body: Bytes,
+) -> Answer<HandAnswer> {
+    desk.control.retry(read(&body)?).await.map(Json)
+}
+
 pub(super) async fn down<P: Provider, T: Traffic>(
     State(desk): State<Desk<P, T>>,
     body: Bytes,

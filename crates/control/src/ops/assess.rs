@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::ControlError;
 use super::back::Open;
-use crate::api::Outcome;
+use crate::api::{Outcome, UnderWay};
 use crate::digest::content_digest;
 use crate::reconcile::begin;
 use crate::state::{Pointer, Quarantine, Stored, quarantines, releases, rollouts, services};
@@ -32,6 +32,19 @@ pub(super) struct Assessed {
 impl Assessed {
     pub(super) fn fleet(&self) -> FleetId {
         self.pointer.fleet(self.release)
+    }
+
+    /// The rollout under way that this deploy takes the place of.
+    pub(super) fn supersedes(&self) -> Option<UnderWay> {
+        let replaces = matches!(self.outcome, Outcome::Started | Outcome::Returning);
+        self.open.target().filter(|_| replaces).map(UnderWay::of)
+    }
+
+    /// Instances of the release that serves now.
+    pub(super) fn old_size(&self, db: &Connection) -> Result<Option<u32>, ControlError> {
+        let Some(current) = self.pointer.current else { return Ok(None) };
+        let all = crate::state::fleets::of(db, &self.pointer.environment, &self.pointer.service)?;
+        Ok(all.into_iter().find(|it| it.fleet.release == current).map(|it| it.size))
     }
 }
 

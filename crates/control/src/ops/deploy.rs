@@ -8,6 +8,7 @@ use rusqlite::Connection;
 use super::ControlError;
 use super::assess::{Assessed, assess, before};
 use super::back::stay;
+use super::freeze::Pass;
 use super::validate::{as_stored, validate};
 use crate::api::{DeployAnswer, DeployRequest, Deployed, Outcome};
 use crate::diff::differences;
@@ -44,16 +45,25 @@ fn deploy(
             reason: quarantine.reason.clone(),
         });
     }
+    let begins = assessed.iter().any(|one| one.outcome == Outcome::Started);
+    let pass = match begins {
+        true => Pass::of(&request.freezes, request.emergency.as_deref(), now)?,
+        false => None,
+    };
     let mut answers = Vec::new();
     let mut group = None;
     for one in assessed {
         let (service, release, outcome) = (one.pointer.service.clone(), one.release, one.outcome.clone());
-        let begins = outcome == Outcome::Started;
+        let supersedes = one.supersedes();
+        let (fleet, begins) = (one.fleet(), outcome == Outcome::Started);
         let rollout = carry_out(db, request, one, now)?;
         if let Some(id) = rollout.filter(|_| begins) {
             join(db, id, *group.get_or_insert(id))?;
+            if let Some(pass) = &pass {
+                pass.record(db, &fleet, id, &request.author, now)?;
+            }
         }
-        answers.push(Deployed { service, release, outcome, rollout });
+        answers.push(Deployed { service, release, outcome, rollout, supersedes });
     }
     Ok(DeployAnswer { services: answers, after })
 }

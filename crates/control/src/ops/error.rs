@@ -1,10 +1,11 @@
 //! Why the control plane refuses what it is asked, in words that say what to do next.
 
-use kiln_model::{InstanceId, Name, ReleaseNumber};
+use kiln_calendar::FreezeError;
+use kiln_model::{InstanceId, Name, ReleaseNumber, Span};
 use kiln_provider::ProviderError;
-use kiln_rollout::PlanError;
+use kiln_rollout::{HandError, PlanError, Violation};
 
-use crate::api::{ErrorBody, ErrorKind};
+use crate::api::{ErrorBody, ErrorKind, UnderWay};
 use crate::state::StateError;
 
 /// Why an operation was not carried out. Nothing of it was done then.
@@ -154,6 +155,93 @@ pub enum ControlError {
         /// Which.
         service: Name,
     },
+    /// It has not begun, so that no hand can be laid on it.
+    #[error(
+        "release {} of service {service}, which {} asked for, waits for its turn: its rollout has not begun",
+        under_way.release,
+        under_way.author
+    )]
+    NotBegun {
+        /// Which service.
+        service: Name,
+        /// The rollout.
+        under_way: UnderWay,
+    },
+    /// Somebody's rollout is under way.
+    #[error("release {} of service {service} is under way: {}", under_way.release, whose(.under_way, *.now_ms))]
+    UnderWay {
+        /// Which service.
+        service: Name,
+        /// The rollout.
+        under_way: UnderWay,
+        /// When it was asked.
+        now_ms: i64,
+    },
+    /// The engine does not let a person do that to the rollout.
+    #[error(transparent)]
+    Hand(#[from] HandError),
+    /// Nothing to try again.
+    #[error("the last rollout of service {service} in environment {environment} did not fail")]
+    NothingFailed {
+        /// Where.
+        environment: Name,
+        /// Which.
+        service: Name,
+    },
+    /// The environment is frozen.
+    #[error("freeze {freeze:?} is on until {until}: nothing new is rolled out")]
+    Frozen {
+        /// Its name in the spec.
+        freeze: String,
+        /// Until when, on the clocks of its own time zone.
+        until: String,
+        /// The same in milliseconds since the Unix epoch.
+        until_ms: i64,
+    },
+    /// A freeze that makes no sense.
+    #[error("freeze {freeze:?} cannot be evaluated")]
+    Freeze {
+        /// Its name.
+        freeze: String,
+        /// Why.
+        #[source]
+        source: FreezeError,
+    },
+    /// An emergency without a word.
+    #[error("an emergency must say why")]
+    NoEmergency,
+    /// The stages would break a promise.
+    #[error("the rollout of service {service} would break a promise: {}", broken(.violations))]
+    Unsafe {
+        /// Which.
+        service: Name,
+        /// What is wrong with its stages.
+        violations: Vec<Violation>,
+    },
+    /// The release to go back to has the content that serves.
+    #[error("release {release} of service {service} has the same content as release {current}, which serves")]
+    SameContent {
+        /// Which service.
+        service: Name,
+        /// Release that was asked for.
+        release: ReleaseNumber,
+        /// Release that serves.
+        current: ReleaseNumber,
+    },
+    /// The release to go back to is quarantined.
+    #[error(
+        "release {release} of service {service} is in quarantine since release {failed} was rolled back: {reason}"
+    )]
+    BackToQuarantined {
+        /// Which service.
+        service: Name,
+        /// Release that was asked for.
+        release: ReleaseNumber,
+        /// Release that failed.
+        failed: ReleaseNumber,
+        /// Why it failed.
+        reason: String,
+    },
     /// No such instance.
     #[error("there is no instance {0}")]
     NoInstance(InstanceId),
@@ -167,6 +255,17 @@ pub enum ControlError {
     },
 }
 
+/// Who began a rollout, and how long ago.
+fn whose(under_way: &UnderWay, now_ms: i64) -> String {
+    let seconds = now_ms.saturating_sub(under_way.since_ms).max(0).unsigned_abs() / 1000;
+    format!("{} began it {} ago", under_way.author, Span::from_secs(seconds))
+}
+
+fn broken(all: &[Violation]) -> String {
+    let told: Vec<String> = all.iter().map(ToString::to_string).collect();
+    told.join("; ")
+}
+
 fn ports(known: &[Name]) -> String {
     if known.is_empty() { "no ports".into() } else { format!("only {}", list(known)) }
 }
@@ -178,6 +277,22 @@ fn services(known: &[Name]) -> String {
 fn list(names: &[Name]) -> String {
     let names: Vec<&str> = names.iter().map(Name::as_str).collect();
     names.join(", ")
+}
+
+fn hand(error: &HandError) -> String {
+    match error {
+        HandError::Over { .. } => "`kiln status` shows what serves".into(),
+        HandError::Paused { .. } => "`kiln resume` lets it go on, `kiln abort` gives it up".into(),
+        HandError::NotPaused { .. } => "`kiln status` shows what it waits for".into(),
+        HandError::NotPromotable { .. } => {
+            "wait for it, or give the rollout up with `kiln abort`; `kiln promote --all` passes every gate to come that a person may pass".into()
+        }
+        HandError::NotAllowed { allowed, .. } => {
+            format!("ask {} to run `kiln promote`", allowed.join(" or "))
+        }
+        HandError::NotFailed { .. } => "`kiln abort` gives it up".into(),
+        _ => "`kiln status` shows where it stands".into(),
+    }
 }
 
 impl ControlError {
@@ -195,11 +310,21 @@ impl ControlError {
             | Self::Port { .. }
             | Self::Address { .. }
             | Self::Certificate { .. }
+            | Self::Freeze { .. }
+            | Self::NoEmergency
+            | Self::Unsafe { .. }
             | Self::Plan { .. } => ErrorKind::Invalid,
-            Self::OtherProject { .. } | Self::OwnPort { .. } | Self::Conflict(_) | Self::Serves { .. } => {
-                ErrorKind::Conflict
-            }
-            Self::Quarantined { .. } => ErrorKind::Quarantined,
+            Self::OtherProject { .. }
+            | Self::OwnPort { .. }
+            | Self::Conflict(_)
+            | Self::NotBegun { .. }
+            | Self::UnderWay { .. }
+            | Self::Hand(_)
+            | Self::NothingFailed { .. }
+            | Self::Frozen { .. }
+            | Self::SameContent { .. }
+            | Self::Serves { .. } => ErrorKind::Conflict,
+            Self::Quarantined { .. } | Self::BackToQuarantined { .. } => ErrorKind::Quarantined,
             Self::NoService { .. }
             | Self::NoRelease { .. }
             | Self::NoEarlier { .. }
@@ -227,7 +352,28 @@ impl ControlError {
             Self::Certificate { .. } => "give the absolute path".into(),
             Self::OwnPort { .. } => "give one of them another port, or run kiln as root".into(),
             Self::Conflict(_) => "give one of them another `listen`, `host` or `path`".into(),
-            Self::Plan { .. } => "change the service's rollout block".into(),
+            Self::Plan { .. } | Self::Unsafe { .. } => "change the service's rollout block".into(),
+            Self::NotBegun { service, .. } => {
+                format!("`kiln status` shows what it waits for; `kiln abort {service}` gives it up")
+            }
+            Self::UnderWay { service, .. } => {
+                format!("wait for its end, or give it up with `kiln abort {service}`")
+            }
+            Self::Hand(error) => hand(error),
+            Self::NothingFailed { .. } => {
+                "`kiln deploy` brings a new release, `kiln rollback` an earlier one".into()
+            }
+            Self::Frozen { .. } => {
+                "wait until then, or say why it cannot wait: `--emergency \"why\"`; rollbacks are never frozen".into()
+            }
+            Self::Freeze { .. } => "change the freeze block of the environment".into(),
+            Self::NoEmergency => "write `--emergency \"why\"`; it is kept on the record".into(),
+            Self::SameContent { service, .. } => {
+                format!("name another release: `kiln history {service}` lists them")
+            }
+            Self::BackToQuarantined { service, release, .. } => format!(
+                "`kiln quarantine lift {release} --service {service}` lifts it, if the reason is gone"
+            ),
             Self::Quarantined { .. } => {
                 "change what is deployed, or deploy it all the same with `kiln deploy --force`".into()
             }

@@ -8,6 +8,7 @@ use kiln_rollout::State;
 use rusqlite::Connection;
 
 use super::ControlError;
+use super::hand::approvers;
 use crate::api::{HistoryAnswer, HistoryEntry, HistoryQuery, ReferencesAnswer, RolloutStatus};
 use crate::event::Event;
 use crate::reconcile::{Control, World};
@@ -62,7 +63,9 @@ fn entry(db: &Connection, stored: Stored) -> Result<HistoryEntry, ControlError> 
     let pointer = services::get(db, &fleet.environment, &fleet.service)?;
     let blocked = quarantines::of(db, &fleet.environment, &fleet.service)?;
     let rollouts = rollouts::of_release(db, &fleet)?;
+    let acts = events::acts(db, &fleet)?;
     Ok(HistoryEntry {
+        acts,
         release: fleet.release,
         image: stored.release.content.image,
         digest: stored.release.digest,
@@ -84,7 +87,14 @@ pub(super) fn rollout(entry: Entry) -> RolloutStatus {
         Some(State::Succeeded { .. }) => entry.engine.as_ref().map_or(0, |engine| engine.stages.len()),
         _ => 0,
     };
+    let engine = entry.engine.as_ref();
     RolloutStatus {
+        summary: engine.map(kiln_rollout::Rollout::summary),
+        paused: engine.and_then(|engine| engine.paused.clone()),
+        note: engine.and_then(|engine| engine.memory.note.clone()),
+        approvers: engine.and_then(approvers),
+        promotions: engine.map(|engine| engine.memory.promotions.clone()).unwrap_or_default(),
+        emergency: entry.rules.emergency,
         id: entry.id,
         purpose: entry.purpose,
         status: entry.status,

@@ -6,6 +6,8 @@ mod back;
 mod deploy;
 mod down;
 mod error;
+mod freeze;
+mod hand;
 mod history;
 mod instance;
 mod plan;

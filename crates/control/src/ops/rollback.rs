@@ -86,10 +86,20 @@ fn target(
     let Some(stored) = releases::get(db, &pointer.fleet(release))? else {
         return Err(ControlError::NoRelease { environment, service, release });
     };
+    // Another number for what serves already: going there and back would never end.
+    if let Some(current) = pointer.current
+        && let Some(serving) = releases::get(db, &pointer.fleet(current))?
+        && serving.release.digest == stored.release.digest
+    {
+        return Err(ControlError::SameContent { service, release, current });
+    }
     match quarantined(db, pointer, &stored.release.digest)? {
-        Some(found) => {
-            Err(ControlError::Quarantined { service, release: found.release, reason: found.reason })
-        }
+        Some(found) => Err(ControlError::BackToQuarantined {
+            service,
+            release,
+            failed: found.release,
+            reason: found.reason,
+        }),
         None => Ok(release),
     }
 }

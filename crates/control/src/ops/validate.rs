@@ -5,6 +5,7 @@ use std::path::Path;
 use kiln_model::ReleaseContent;
 use kiln_provider::{InstanceObservation, Peer, Phase};
 use kiln_proxy::RouteTable;
+use kiln_rollout::Stage;
 use rusqlite::Connection;
 
 use super::ControlError;
@@ -23,11 +24,22 @@ pub(super) fn validate(
         if *peers == PeerListen::Inside {
             own_ports(one)?;
         }
-        let rollout = &one.content.service.rollout;
-        kiln_rollout::plan(rollout, one.content.service.replicas, None)
-            .map_err(|source| ControlError::Plan { service: one.content.service.name.clone(), source })?;
+        stages(one, None)?;
+        stages(one, one.old_size(db)?)?;
     }
     together(db, assessed, peers)
+}
+
+/// The stages that bring a release in the place of so many instances, checked against what every rollout promises.
+pub(super) fn stages(one: &Assessed, old: Option<u32>) -> Result<Vec<Stage>, ControlError> {
+    let (service, replicas) = (one.content.service.name.clone(), one.content.service.replicas);
+    let rules = &one.content.service.rollout;
+    let stages = match kiln_rollout::plan(rules, replicas, old) {
+        Ok(stages) => stages,
+        Err(source) => return Err(ControlError::Plan { service, source }),
+    };
+    let violations = kiln_rollout::lint(&stages, rules, replicas, old);
+    if violations.is_empty() { Ok(stages) } else { Err(ControlError::Unsafe { service, violations }) }
 }
 
 fn exposes(content: &ReleaseContent) -> Result<(), ControlError> {

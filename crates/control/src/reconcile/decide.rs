@@ -58,6 +58,7 @@ impl World {
         for _ in 0..TURNS {
             let decision = kiln_rollout::decide(&engine, &view, seen.now_ms);
             tell_steps(db, entry, &engine, &decision.rollout, seen.now_ms)?;
+            tell_note(db, entry, &engine, &decision.rollout, seen.now_ms)?;
             let stands = decision.rollout == engine;
             engine = decision.rollout;
             self.ensure(db, entry, &engine, &decision.actions, plan)?;
@@ -276,4 +277,19 @@ fn tell_steps(
         _ => {}
     }
     Ok(())
+}
+
+/// Tells what holds a rollout up, whenever that is something else; its numbers may change with every look.
+fn tell_note(
+    db: &Connection,
+    entry: &Entry,
+    before: &Rollout,
+    after: &Rollout,
+    now_ms: i64,
+) -> Result<(), StateError> {
+    let kind = |rollout: &Rollout| rollout.memory.note.as_ref().map(|note| note.kind);
+    if kind(before) == kind(after) || !matches!(after.state, State::Running { .. }) {
+        return Ok(());
+    }
+    tell(db, entry, now_ms, &What::Noted { note: after.memory.note.clone() })
 }

@@ -139,6 +139,11 @@ impl Memory {
         self.told = Some(last.map(|(id, failure)| (id.clone(), failure.at_ms)).collect());
     }
 
+    /// The checks of a rollout are to run again.
+    pub(crate) fn check_anew(&mut self, rollout: RolloutId) {
+        self.checks.remove(&rollout);
+    }
+
     /// Keeps an instance from being taken out.
     pub(crate) fn hold(&mut self, id: &InstanceId) {
         self.held.insert(id.clone());

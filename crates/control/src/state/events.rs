@@ -1,11 +1,11 @@
 //! The table of events.
 
-use kiln_model::{Name, ReleaseNumber};
+use kiln_model::{FleetId, Name, ReleaseNumber};
 use rusqlite::{Connection, Row, params};
 
 use super::StateError;
 use super::sql::{self, Json};
-use crate::event::{Event, RolloutId, What};
+use crate::event::{Event, KILN, RolloutId, What};
 
 const COLUMNS: &str = "id, at_ms, environment, service, release, rollout, who, what";
 
@@ -39,6 +39,17 @@ pub(crate) fn last(db: &Connection) -> Result<i64, StateError> {
 pub(crate) fn after(db: &Connection, after: i64, limit: u32) -> Result<Vec<Event>, StateError> {
     let text = format!("SELECT {COLUMNS} FROM events WHERE id > ? ORDER BY id LIMIT ?");
     sql::all(db, "read events", &text, params![after, limit], read)
+}
+
+/// What people did to a release, oldest first.
+pub(crate) fn acts(db: &Connection, fleet: &FleetId) -> Result<Vec<Event>, StateError> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM events WHERE environment = ? AND service = ? AND release = ? AND who <> ? ORDER BY id"
+    );
+    let values = params![fleet.environment.as_str(), fleet.service.as_str(), fleet.release.0, KILN];
+    let mut all = sql::all(db, "read events", &text, values, read)?;
+    all.retain(|event| event.what.is_act());
+    Ok(all)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Event> {

@@ -158,6 +158,14 @@ pub(crate) fn active(
     sql::first(db, "read a rollout", &text, params![environment.as_str(), service.as_str()], read)
 }
 
+/// The rollout of a service that was asked for last.
+pub(crate) fn last(db: &Connection, environment: &Name, service: &Name) -> Result<Option<Entry>, StateError> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM rollouts WHERE environment = ? AND service = ? ORDER BY id DESC LIMIT 1"
+    );
+    sql::first(db, "read a rollout", &text, params![environment.as_str(), service.as_str()], read)
+}
+
 /// The rollouts that were to bring a release, oldest first.
 pub(crate) fn of_release(db: &Connection, fleet: &FleetId) -> Result<Vec<Entry>, StateError> {
     let text = format!(

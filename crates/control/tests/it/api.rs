@@ -54,7 +54,8 @@ async fn a_deploy_is_asked_followed_and_shown() {
     assert_eq!(mode & 0o777, 0o600);
     let client = &served.client;
     assert_eq!(client.version().await.unwrap().api, API_VERSION);
-    let plan = PlanRequest { environment: name("dev"), releases: vec![content("web", 1)] };
+    let plan =
+        PlanRequest { environment: name("dev"), releases: vec![content("web", 1)], freezes: Vec::new() };
     assert_eq!(client.plan(&plan).await.unwrap().services[0].outcome, Outcome::Started);
     let answer = client.deploy(&request(vec![content("web", 1)])).await.unwrap();
     let query =

@@ -133,3 +133,32 @@ async fn a_rollback_after_down_brings_the_last_release_back() {
     world.ended(answer.rollout, answer.after).await;
     world.settled(&[("dev/web/1", 3)]).await;
 }
+
+#[tokio::test]
+async fn a_rollback_of_a_rollback_works_and_one_to_the_same_content_does_not() {
+    let world = World::new().await;
+    for build in [1, 2, 1] {
+        world.deploy(content("web", build)).await;
+    }
+    let error = world.control().rollback(back(Some(1))).await.unwrap_err();
+    assert_eq!(error.to_string(), "release 1 of service web has the same content as release 3, which serves");
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    for serves in [2, 3, 2] {
+        let answer = world.control().rollback(back(None)).await.unwrap();
+        let told = world.ended(answer.rollout, answer.after).await;
+        assert!(matches!(told, What::Succeeded { .. }), "{told:?}");
+        assert_eq!(world.service("web").await.current, Some(ReleaseNumber(serves)));
+    }
+    world.settled(&[("dev/web/2", 3)]).await;
+}
+
+#[tokio::test]
+async fn a_rollback_to_what_is_quarantined_says_how_to_lift_that() {
+    let world = World::new().await;
+    world.deploy(content("web", 1)).await;
+    world.script("dev/web/2", [Behaviour::exits_at_start(10)]);
+    world.deploy(content("web", 2)).await;
+    let error = world.control().rollback(back(Some(2))).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Quarantined);
+    assert!(error.hint().unwrap().contains("kiln quarantine lift 2 --service web"), "{:?}", error.hint());
+}

@@ -94,7 +94,7 @@ async fn the_same_content_is_nothing_to_do_and_another_size_is_a_resize() {
 async fn a_plan_shows_stages_and_differences_and_does_nothing() {
     let world = World::new().await;
     let plan = |contents| {
-        let request = PlanRequest { environment: name("dev"), releases: contents };
+        let request = PlanRequest { environment: name("dev"), releases: contents, freezes: Vec::new() };
         world.control().plan(request)
     };
     let first = plan(vec![content("web", 1)]).await.unwrap();

@@ -8,6 +8,8 @@ mod back;
 mod crash;
 mod depends;
 mod deploy;
+mod freeze;
+mod hand;
 mod keep;
 mod plane;
 mod world;
