@@ -125,6 +125,7 @@ mod tests {
         let one = |(index, phase): (usize, &Phase)| InstanceObservation {
             id: InstanceId(format!("web-1-{index}")),
             phase: *phase,
+            zone: None,
             started_ms: 0,
             ready_since_ms: None,
             endpoints: BTreeMap::new(),

@@ -18,7 +18,8 @@ use kiln_model::{FleetId, InstanceId};
 /// Something that runs fleets.
 pub trait Provider: Send + Sync + 'static {
     /// Makes the fleet exist with `size` instances. Growing starts instances; shrinking turns surplus ones to
-    /// [`Phase::Draining`] (unhealthy first, then youngest) and stops each only after [`Provider::drained`].
+    /// [`Phase::Draining`] (unhealthy first, then failure domain by failure domain in the order of their names, then
+    /// youngest) and stops each only after [`Provider::drained`].
     /// A fleet's release never changes: another `spec` for a known fleet is refused.
     fn ensure_fleet(
         &self,

@@ -52,6 +52,9 @@ pub struct InstanceObservation {
     pub id: InstanceId,
     /// Where it stands in its life.
     pub phase: Phase,
+    /// Its failure domain (zone, host), where the provider has more than one.
+    #[serde(default)]
+    pub zone: Option<String>,
     /// When it was started, milliseconds since the Unix epoch.
     pub started_ms: i64,
     /// Since when it has been ready without a break.

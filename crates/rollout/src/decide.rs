@@ -120,7 +120,13 @@ fn step(next: &mut Rollout, at: (usize, usize), since: i64, view: &View, now: i6
 
 /// What the gate says, and whether a person, the rest of the fleet or a freeze lets the rollout go on.
 fn verdict(next: &mut Rollout, at: (usize, usize), since: i64, view: &View, now: i64) -> Verdict {
+    // A freeze is no standstill: the clock of the deadline begins anew when it ends.
+    let frozen = |note: &Option<Note>| note.as_ref().is_some_and(|it| it.kind == NoteKind::Frozen);
     if view.unsure {
+        if frozen(&next.memory.note) && view.frozen.is_none() {
+            next.memory.note = None;
+            next.progress_ms = now;
+        }
         return Verdict::Wait(None);
     }
     let before = next.memory.note.take();
@@ -141,8 +147,6 @@ fn verdict(next: &mut Rollout, at: (usize, usize), since: i64, view: &View, now:
     if next.memory.note.is_none() {
         next.memory.note = border::short_of_budget(next, at);
     }
-    // A freeze is no standstill: the clock of the deadline begins anew when it ends.
-    let frozen = |note: &Option<Note>| note.as_ref().is_some_and(|it| it.kind == NoteKind::Frozen);
     if frozen(&before) && !frozen(&next.memory.note) {
         next.progress_ms = now;
     }
@@ -225,7 +229,8 @@ fn stalled(rollout: &Rollout, kind: &Gate) -> Span {
 /// When standing still ends the rollout: not before a rest is over, and never while it is paused or waits for a person.
 fn deadline(rollout: &Rollout, kind: &Gate, since: i64) -> i64 {
     let note = rollout.memory.note.as_ref().map(|it| it.kind);
-    if rollout.paused.is_some() || matches!(note, Some(NoteKind::Frozen | NoteKind::Inconclusive)) {
+    let asks = note == Some(NoteKind::Inconclusive) && !is_let_pass(rollout);
+    if rollout.paused.is_some() || note == Some(NoteKind::Frozen) || asks {
         return i64::MAX;
     }
     match kind {

@@ -57,7 +57,9 @@ pub enum HandError {
         state: &'static str,
     },
     /// It failed on its way back, where no stage can be begun again.
-    #[error("the rollout to {fleet} failed on its way back and cannot go forward from there: `kiln abort` tries the way back again")]
+    #[error(
+        "the rollout to {fleet} failed on its way back and cannot go forward from there: `kiln abort` tries the way back again"
+    )]
     TurnedBack {
         /// The fleet.
         fleet: FleetId,

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use kiln_model::{Amount, FleetId, RolloutSpec, Span, Strategy};
 use kiln_rollout::{
-    Act, Action, Decision, FleetView, Gate, HandError, Rollout, Setup, State, View, abort, decide, promote, retry, start,
+    Act, Action, Decision, FleetView, Gate, HandError, Rollout, Setup, State, View, abort, decide, promote,
+    retry, start,
 };
 
 const T0: i64 = 1_000_000;
@@ -390,7 +391,22 @@ fn a_silent_data_plane_does_not_hold_a_rest_for_ever() {
     let later = decide(&holding(), &silent(), T0 + 10 + 60_000 + 599_999);
     assert_eq!((at(&later), later.wake_ms), ((1, 1), Some(T0 + 10 + 60_000 + 600_000)));
     let over = decide(&later.rollout, &silent(), T0 + 10 + 60_000 + 600_000);
-    assert!(reason(&over).starts_with("no progress for 10m while waiting for 1m to pass"), "{}", reason(&over));
+    assert!(
+        reason(&over).starts_with("no progress for 10m while waiting for 1m to pass"),
+        "{}",
+        reason(&over)
+    );
+}
+
+#[test]
+fn a_freeze_that_ends_while_the_data_plane_is_silent_ends_the_standstill() {
+    let frozen = View { frozen: Some("the weekend".into()), ..view(ready(3), ready(3), 0) };
+    let rests = decide(&blue_green(60), &frozen, T0 + 10);
+    assert_eq!(at(&rests), (0, 1));
+    let day = 86_400_000;
+    let ends = decide(&rests.rollout, &silent(), T0 + day);
+    assert_eq!((at(&ends), ends.wake_ms), ((0, 1), Some(T0 + day + 600_000)));
+    assert!(reason(&decide(&ends.rollout, &silent(), T0 + day + 600_000)).starts_with("no progress for 10m"));
 }
 
 fn alice(at_ms: i64) -> Act {
@@ -410,7 +426,9 @@ fn a_silent_data_plane_does_not_hold_what_was_approved() {
     let approved = promote(&waits.rollout, alice(T0 + day), false).unwrap();
     let waits = decide(&approved, &silent(), T0 + day + 1);
     assert_eq!((at(&waits), waits.wake_ms), ((1, 0), Some(T0 + day + 600_000)));
-    assert!(reason(&decide(&waits.rollout, &silent(), T0 + day + 600_000)).starts_with("no progress for 10m"));
+    assert!(
+        reason(&decide(&waits.rollout, &silent(), T0 + day + 600_000)).starts_with("no progress for 10m")
+    );
 }
 
 fn batches() -> Rollout {

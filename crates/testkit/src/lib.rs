@@ -3,6 +3,7 @@
 //! - [`FakeProvider`] and [`FakeTraffic`]: a provider and a data plane on a [`FakeClock`], stricter than any real one,
 //!   with scripted instances and seeded faults.
 //! - [`simulate`]: the whole loop of engine, provider and data plane under faults and crashes, thousands of seeds.
+//! - [`fail_every_action`]: one rollout for each of its actions that goes wrong.
 //! - [`contract`]: what every provider must do, run against a world that knows how to make one.
 //! - [`TestEnvironment`]: the real binary in a home of its own, with load, waiting and cleaning up.
 
@@ -26,6 +27,9 @@ pub use provider::{FakeProvider, Misuse};
 pub use rng::Rng;
 pub use samples::{fleet_spec, release};
 pub use script::{Behaviour, Faults};
-pub use sim::{Broken, Outcome, Quality, Scenario, run as simulate_scenario, simulate, simulate_all};
+pub use sim::{
+    Broken, Deploy, Hand, Interruption, Outcome, Quality, Scenario, fail_every_action,
+    run as simulate_scenario, simulate, simulate_all,
+};
 pub use traffic::{FakeTraffic, Table, TrafficFaults};
 pub use wait::{free_port, wait_for, wait_until};

@@ -47,6 +47,7 @@ pub struct FakeProvider {
 struct World {
     fleets: BTreeMap<FleetId, Fleet>,
     scripts: BTreeMap<FleetId, Vec<Behaviour>>,
+    zones: Vec<String>,
     misuses: Vec<Misuse>,
     faults: Faults,
     rng: Rng,
@@ -59,6 +60,7 @@ impl FakeProvider {
         let world = World {
             fleets: BTreeMap::new(),
             scripts: BTreeMap::new(),
+            zones: Vec::new(),
             misuses: Vec::new(),
             faults: Faults::default(),
             rng: Rng::new(seed),
@@ -70,6 +72,11 @@ impl FakeProvider {
     /// What the instances of a fleet do, one behaviour for each start; the last one goes for all that follow.
     pub fn script(&self, fleet: &FleetId, behaviours: impl Into<Vec<Behaviour>>) {
         self.lock().scripts.insert(fleet.clone(), behaviours.into());
+    }
+
+    /// The failure domains that fleets which come from now on are spread over; none is one without a name.
+    pub fn zones(&self, zones: impl Into<Vec<String>>) {
+        self.lock().zones = zones.into();
     }
 
     /// What goes wrong from now on.
@@ -152,7 +159,8 @@ impl World {
 
     fn ensure(&mut self, spec: &FleetSpec, size: u32) -> Result<(), ProviderError> {
         let id = spec.release.fleet();
-        let fleet = self.fleets.entry(id.clone()).or_insert_with(|| Fleet::new(spec.clone()));
+        let zones = &self.zones;
+        let fleet = self.fleets.entry(id.clone()).or_insert_with(|| Fleet::new(spec.clone(), zones.clone()));
         if fleet.spec().release != spec.release {
             self.misuses.push(Misuse::ReleaseChanged(id.clone()));
             return Err(ProviderError::ReleaseChanged(id));

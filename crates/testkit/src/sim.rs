@@ -1,34 +1,42 @@
-//! The whole loop in one thread: the real engine, the strict fake provider, the fake data plane, and a control
+//! The whole loop in one thread: the real engine, the strict fake provider, the fake data plane, people, and a control
 //! plane that is killed between any two acts. A seed decides about everything, so a failure can be replayed.
 //!
 //! The control plane here does what the real one must: observe, tell the data plane who is ready, decide, write the
 //! rollout down, ensure the actions, and say `drained` of what the data plane no longer sends requests to.
+//!
+//! A scenario is several rollouts in a row; each begins from the last stable release, which is always the way back.
 
+mod acts;
 mod check;
 mod control;
+mod meter;
+mod people;
+mod round;
 mod scenario;
 
 use std::fmt;
 
 use kiln_model::FleetId;
-use kiln_rollout::{Setup, State, abort, start};
+use kiln_rollout::State;
 
 use crate::{FakeClock, FakeProvider, FakeTraffic, Rng, fleet_spec};
-use control::{Control, Disk};
-pub use scenario::{Quality, Scenario};
+pub use acts::{Interruption, fail_every_action};
+use control::Disk;
+use meter::Meter;
+pub use people::Hand;
+pub use scenario::{Deploy, Quality, Scenario};
 
-/// More turns than any scenario needs.
-const TURNS: u32 = 20_000;
-
-/// What a simulated rollout came to.
+/// What the rollouts of a scenario came to.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Outcome {
-    /// How it ended.
-    pub state: State,
+    /// How each of them ended.
+    pub states: Vec<State>,
     /// Turns of the control plane.
     pub turns: u32,
     /// Times it was killed.
     pub crashes: u32,
+    /// What people did.
+    pub hands: u32,
     /// Simulated time, milliseconds.
     pub millis: i64,
 }
@@ -57,7 +65,7 @@ impl fmt::Display for Broken {
     }
 }
 
-/// Simulates the rollout that `seed` stands for.
+/// Simulates the rollouts that `seed` stands for.
 ///
 /// # Errors
 /// The first promise that was broken.
@@ -86,7 +94,7 @@ pub fn run(scenario: &Scenario) -> Result<Outcome, Box<Broken>> {
         let mut simulator = Simulator::new(scenario);
         simulator.traced = true;
         simulator.run().map_err(|what| {
-            let trace = simulator.trace.iter().rev().take(40).rev().cloned().collect();
+            let trace = simulator.trace.iter().rev().take(60).rev().cloned().collect();
             Box::new(Broken { seed: scenario.seed, what, trace, scenario: scenario.clone() })
         })
     })
@@ -97,11 +105,16 @@ struct Simulator<'a> {
     clock: FakeClock,
     provider: FakeProvider,
     traffic: FakeTraffic,
+    meter: Meter,
     disk: Disk,
     rng: Rng,
+    /// The last stable release and its size.
+    stable: Option<(u64, u32)>,
+    /// Its instances fail by themselves.
+    ill: bool,
     traced: bool,
     trace: Vec<String>,
-    crashes: u32,
+    outcome: Outcome,
 }
 
 fn fleet(number: u64) -> FleetId {
@@ -113,102 +126,51 @@ impl<'a> Simulator<'a> {
         let clock = FakeClock::default();
         let provider = FakeProvider::new(clock.clone(), scenario.seed ^ 1);
         let mut rng = Rng::new(scenario.seed ^ 2);
+        let zones: Vec<String> = (0..scenario.zones).map(|zone| format!("zone-{zone}")).collect();
+        provider.zones(zones);
         provider.script(&fleet(1), scenario::good_lives(&mut rng));
-        provider.script(&fleet(2), scenario.new_script(&mut rng));
         let traffic = FakeTraffic::new(scenario.seed ^ 3, scenario.traffic);
+        let meter = Meter::new(scenario.seed ^ 4, scenario.requests, clock.now_ms());
+        let outcome = Outcome { states: Vec::new(), turns: 0, crashes: 0, hands: 0, millis: 0 };
         Self {
             scenario,
             clock,
             provider,
             traffic,
+            meter,
             disk: Disk::default(),
             rng,
+            stable: scenario.old.map(|size| (1, size)),
+            ill: false,
             traced: false,
             trace: Vec::new(),
-            crashes: 0,
+            outcome,
+        }
+    }
+
+    /// The world before: the stable fleet serves.
+    fn settle(&mut self) {
+        if let Some((number, size)) = self.stable {
+            control::settle(&self.provider, &mut self.traffic, &mut self.disk, number, size);
         }
     }
 
     fn run(&mut self) -> Result<Outcome, String> {
-        self.settle_old();
+        self.settle();
         let begun = self.clock.now_ms();
-        let setup = Setup::new(
-            fleet(2),
-            self.scenario.old.map(|size| (fleet(1), size)),
-            self.scenario.replicas,
-            self.scenario.spec.clone(),
-        );
-        let rollout =
-            start(setup, begun).map_err(|error| format!("the scenario cannot be planned: {error}"))?;
-        self.disk.save(&rollout);
         self.provider.faults(self.scenario.provider);
-        let mut control = Control::new(self.scenario);
-        let mut aborted = false;
-        for turn in 0..TURNS {
-            self.clock.advance(20 + self.rng.below(280));
-            self.look_at_requests()?;
-            let now = self.clock.now_ms();
-            if !aborted && self.scenario.abort_after.is_some_and(|after| now >= begun + after) {
-                aborted = true;
-                self.disk.update(|rollout| abort(rollout, "a person asked", now));
-            }
-            let done = control.turn(&self.provider, &mut self.traffic, &mut self.disk, &mut self.rng);
-            self.note(turn, done.is_err());
-            let seen = self.provider.peek();
-            check::done(&self.provider, control.unsafe_act())?;
-            check::always(self.scenario, &seen, &self.traffic, self.disk.load())?;
-            if done.is_err() {
-                self.crashes += 1;
-                control = Control::new(self.scenario);
-            }
-            if self.disk.load().is_over() && done.is_ok() && check::at_rest(&seen, self.disk.load()) {
-                let rollout = self.disk.load();
-                check::end(self.scenario, &seen, &self.traffic, rollout)?;
-                let millis = self.clock.now_ms() - begun;
-                return Ok(Outcome {
-                    state: rollout.state.clone(),
-                    turns: turn,
-                    crashes: self.crashes,
-                    millis,
-                });
+        for (index, deploy) in self.scenario.deploys.iter().enumerate() {
+            let state =
+                self.deploy(2 + index as u64, deploy).map_err(|what| format!("deploy {index}: {what}"))?;
+            if let Some(state) = state {
+                let lost = matches!(state, State::Failed { .. });
+                self.outcome.states.push(state);
+                if lost {
+                    break;
+                }
             }
         }
-        Err(format!("it did not end within {TURNS} turns: {:?}", self.disk.load().state))
-    }
-
-    /// The world before: the old fleet serves.
-    fn settle_old(&mut self) {
-        let Some(size) = self.scenario.old else { return };
-        control::settle(&self.provider, &mut self.traffic, &mut self.disk, size);
-    }
-
-    /// Lets requests flow. A good world loses none, whatever happens to the control plane.
-    fn look_at_requests(&mut self) -> Result<(), String> {
-        let seen = self.provider.peek();
-        let living = check::living(&seen);
-        let wasted = self.traffic.tick(self.clock.now_ms(), |id| living.contains(id));
-        if self.scenario.quality == Quality::Good && !wasted.is_empty() {
-            return Err(format!("requests were sent to instances that are gone: {wasted:?}"));
-        }
-        Ok(())
-    }
-
-    fn note(&mut self, turn: u32, crashed: bool) {
-        if !self.traced {
-            return;
-        }
-        let rollout = self.disk.load();
-        let line = format!(
-            "{turn:>5} {:>8} {:?} wish new {} old {} {:?} in force {:?} fleets {}{}",
-            self.clock.now_ms() - rollout.started_ms,
-            rollout.state,
-            rollout.memory.wish.new,
-            rollout.memory.wish.old,
-            check::short(&rollout.memory.wish.weights),
-            check::short(&self.traffic.in_force().1.weights),
-            check::census(&self.provider.peek()),
-            if crashed { " CRASH" } else { "" },
-        );
-        self.trace.push(line);
+        self.outcome.millis = self.clock.now_ms() - begun;
+        Ok(self.outcome.clone())
     }
 }

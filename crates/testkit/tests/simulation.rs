@@ -5,20 +5,24 @@ use kiln_rollout::State;
 use kiln_testkit::{simulate, simulate_all};
 
 /// Enough for every strategy, quality and kind of fault to meet many times.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 4_000;
 
 #[test]
 fn no_seed_breaks_a_promise() {
     let outcomes = simulate_all(0..SEEDS);
-    let count = |wanted: fn(&State) -> bool| outcomes.iter().filter(|outcome| wanted(&outcome.state)).count();
+    let states = || outcomes.iter().flat_map(|outcome| &outcome.states);
+    let count = |wanted: fn(&State) -> bool| states().filter(|state| wanted(state)).count();
     let succeeded = count(|state| matches!(state, State::Succeeded { .. }));
     let back = count(|state| matches!(state, State::RolledBack { .. }));
     let failed = count(|state| matches!(state, State::Failed { .. }));
     let crashes: u32 = outcomes.iter().map(|outcome| outcome.crashes).sum();
     let turns: u32 = outcomes.iter().map(|outcome| outcome.turns).sum();
-    println!("{succeeded} succeeded, {back} rolled back, {failed} failed; {turns} turns, {crashes} crashes");
+    let hands: u32 = outcomes.iter().map(|outcome| outcome.hands).sum();
+    println!("{succeeded} succeeded, {back} rolled back, {failed} failed");
+    println!("{turns} turns, {crashes} crashes, {hands} acts of people");
     if outcomes.len() as u64 == SEEDS {
-        assert!(succeeded > 500 && back > 500 && failed > 10 && crashes > 1_000, "the seeds are too tame");
+        let busy = crashes > 10_000 && hands > 1_000;
+        assert!(succeeded > 2_000 && back > 2_000 && busy, "the seeds are too tame");
     }
 }
 

@@ -125,6 +125,7 @@ fn caller(fleet: &str) -> InstanceObservation {
     InstanceObservation {
         id: kiln_model::InstanceId(fleet.into()),
         phase: Phase::Starting,
+        zone: None,
         started_ms: 0,
         ready_since_ms: None,
         endpoints: Default::default(),

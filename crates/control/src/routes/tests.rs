@@ -60,6 +60,7 @@ fn instance(id: &str, phase: Phase) -> InstanceObservation {
     InstanceObservation {
         id: InstanceId(id.into()),
         phase,
+        zone: None,
         started_ms: 0,
         ready_since_ms: (phase >= Phase::Ready).then_some(1),
         endpoints: BTreeMap::from([(name("http"), Endpoint::Tcp { addr })]),

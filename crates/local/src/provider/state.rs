@@ -130,6 +130,7 @@ impl Instance {
         InstanceObservation {
             id: id.clone(),
             phase: self.phase,
+            zone: None,
             started_ms: self.started_ms.unwrap_or(self.created_ms),
             ready_since_ms: self.ready_since_ms,
             endpoints: self.endpoints.clone(),

@@ -229,7 +229,12 @@ impl World {
             Step::Measure(measured) => next.measured = measured,
             Step::Freeze(on) => next.frozen = on,
             Step::NextRollout => return self.next_rollout(state),
-            Step::Abort | Step::Supersede | Step::Pause | Step::Resume | Step::Promote { .. } | Step::Retry => {
+            Step::Abort
+            | Step::Supersede
+            | Step::Pause
+            | Step::Resume
+            | Step::Promote { .. }
+            | Step::Retry => {
                 return self.asked(state, step);
             }
         }
@@ -271,7 +276,8 @@ impl World {
         let mut next = State { saved: Saved::of(&after, &self.fleets), ..state.clone() };
         next.superseded |= step == Step::Supersede;
         let approves = matches!(step, Step::Promote { all: true });
-        next.approved |= approves || self.gate(&state.saved) == Some(&Gate::Approved) && step == Step::Promote { all: false };
+        next.approved |= approves
+            || self.gate(&state.saved) == Some(&Gate::Approved) && step == Step::Promote { all: false };
         next.measured = if next.saved.window { next.measured } else { Measured::Nothing };
         Some(next)
     }

@@ -36,7 +36,9 @@ impl World {
     /// The gate that is waited for.
     pub(crate) fn gate(&self, saved: &Saved) -> Option<&Gate> {
         match saved.place {
-            Place::Running { stage, gate, .. } => self.stages().get(usize::from(stage))?.gates.get(usize::from(gate)),
+            Place::Running { stage, gate, .. } => {
+                self.stages().get(usize::from(stage))?.gates.get(usize::from(gate))
+            }
             Place::Back { .. } | Place::Succeeded | Place::RolledBack | Place::Failed => None,
         }
     }
@@ -44,9 +46,8 @@ impl World {
     pub(crate) fn view(&self, state: &State) -> View {
         // While a table that was sent may still come into force, the last acknowledgement says nothing any more.
         let sure = state.acked.is_some() && !state.sent;
-        let fleets = [NEW, OLD, BASE].map(|index| {
-            (self.fleets[index].clone(), fleet_view(&state.fleets[index], sure))
-        });
+        let fleets = [NEW, OLD, BASE]
+            .map(|index| (self.fleets[index].clone(), fleet_view(&state.fleets[index], sure)));
         let acked = state.acked.unwrap_or_default();
         let checks = state.checks.map(|good| if good { Ok(()) } else { Err("no".into()) });
         // Counters stand while no analysis has begun; what is measured is measured in its window.

@@ -37,9 +37,9 @@ pub(crate) enum Class {
     Time,
     /// Checks and measurements say something.
     Verdict,
-    /// A person does what only a person can: approves, resumes, decides about what failed.
+    /// A person does what only a person can: approves, resumes, ends a freeze, decides about what failed.
     Person,
-    /// The next release begins; a table that was late arrives; a freeze ends.
+    /// The next release begins; a table that was late arrives.
     Settles,
     /// Anything else: what nobody waits for.
     Trouble,
@@ -70,14 +70,14 @@ impl Class {
             Step::Stop(..) => Self::Stop,
             Step::Passes(_) => Self::Time,
             Step::Check(_) | Step::Measure(_) => Self::Verdict,
-            Step::Resume => Self::Person,
+            Step::Resume | Step::Freeze(false) => Self::Person,
             Step::Abort if state.saved.place == Place::Failed => Self::Person,
             Step::Promote { all: false } => {
                 let inconclusive = state.saved.note == Some(crate::saved::inconclusive_note());
                 let asked = world.gate(&state.saved) == Some(&Gate::Approved) || inconclusive;
                 if asked && !state.saved.is_let_pass() { Self::Person } else { Self::Trouble }
             }
-            Step::NextRollout | Step::Arrives | Step::Freeze(false) => Self::Settles,
+            Step::NextRollout | Step::Arrives => Self::Settles,
             _ => Self::Trouble,
         }
     }
@@ -114,7 +114,9 @@ fn stands(world: &World, state: &State) -> bool {
     };
     let gone = |index: usize| whole(&state.fleets[index], 0);
     let fleets = match state.saved.place {
-        Place::Succeeded => whole(&state.fleets[NEW], world.replicas) && gone(OLD) && state.force == [100, 0, 0],
+        Place::Succeeded => {
+            whole(&state.fleets[NEW], world.replicas) && gone(OLD) && state.force == [100, 0, 0]
+        }
         Place::RolledBack => {
             let back = if world.old > 0 { [0, 100, 0] } else { [0; 3] };
             whole(&state.fleets[OLD], world.old) && gone(NEW) && state.force == back
@@ -177,7 +179,8 @@ impl Edges {
         steps.reverse();
         let world = self.world.as_ref().expect("made with a world");
         let first = world.qualities.iter().map(|it| world.begin(*it));
-        let mut state = first.clone().find(|it| hash(it) == self.nodes[id as usize].hash).expect("a beginning");
+        let mut state =
+            first.clone().find(|it| hash(it) == self.nodes[id as usize].hash).expect("a beginning");
         let mut lines = vec![format!("{:?}", state.quality)];
         for step in steps {
             state = world.after(&state, step).expect("it was possible");
@@ -198,7 +201,8 @@ struct Part {
 impl Part {
     fn of(graph: &Edges, classes: &[Class], goal: impl Fn(&Node) -> bool) -> Self {
         let goal: Vec<bool> = graph.nodes.iter().map(goal).collect();
-        let within = || graph.edges.iter().filter(|(from, _, class)| classes.contains(class) && !goal[*from as usize]);
+        let within =
+            || graph.edges.iter().filter(|(from, _, class)| classes.contains(class) && !goal[*from as usize]);
         let mut starts = vec![0_u32; goal.len() + 1];
         for (from, _, _) in within() {
             starts[*from as usize + 1] += 1;

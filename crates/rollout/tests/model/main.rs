@@ -44,7 +44,12 @@ fn check_one(world: World) -> usize {
     }
     let edges = done.model().edges.lock().unwrap_or_else(PoisonError::into_inner);
     let count = edges.len();
-    println!("{:>9} states {count:>9} steps {depth:>4} deep {:>6} ms  {}", states, begun.elapsed().as_millis(), world.name);
+    println!(
+        "{:>9} states {count:>9} steps {depth:>4} deep {:>6} ms  {}",
+        states,
+        begun.elapsed().as_millis(),
+        world.name
+    );
     if let Err(what) = edges.judge() {
         panic!("{}: {what}", world.name);
     }

@@ -168,7 +168,10 @@ fn takes_too_many(world: &World, before: &State, after: &State) -> Option<&'stat
     }
     // Instances that have traffic now, whether the data plane knows each of them or not.
     let serve = |fleet: &usize| before.saved.weights[*fleet] > 0 && after.saved.weights[*fleet] > 0;
-    let ready = |state: &State| -> u8 { [NEW, OLD].iter().filter(|it| serve(it)).map(|it| state.fleets[*it].ready()).sum() };
+    let ready = |state: &State| -> u8 {
+        [NEW, OLD].iter().filter(|it| serve(it)).map(|it| state.fleets[*it].ready()).sum()
+    };
     let forward = matches!(after.saved.place, Place::Running { .. } | Place::Succeeded);
-    (forward && ready(&done) < ready(before).min(least)).then_some("fewer instances are ready than the budget says")
+    (forward && ready(&done) < ready(before).min(least))
+        .then_some("fewer instances are ready than the budget says")
 }

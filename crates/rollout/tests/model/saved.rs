@@ -80,7 +80,11 @@ pub(crate) fn small(number: impl TryInto<u8>) -> u8 {
 
 pub(crate) fn packed(weights: &BTreeMap<FleetId, u8>, fleets: &[FleetId; 3]) -> Weights {
     let packed = [0, 1, 2].map(|index| weights.get(&fleets[index]).copied().unwrap_or(0));
-    assert_eq!(weights.len(), packed.iter().filter(|it| **it > 0).count(), "weights of strangers: {weights:?}");
+    assert_eq!(
+        weights.len(),
+        packed.iter().filter(|it| **it > 0).count(),
+        "weights of strangers: {weights:?}"
+    );
     packed
 }
 
@@ -115,7 +119,9 @@ impl Saved {
                 let since = if rests { age(since_ms) } else { 0 };
                 Place::Running { stage: small(stage), gate: small(gate), since }
             }
-            State::RollingBack { since_ms, .. } => Place::Back { since: LONG.min(age(since_ms)) / LONG * LONG },
+            State::RollingBack { since_ms, .. } => {
+                Place::Back { since: LONG.min(age(since_ms)) / LONG * LONG }
+            }
             State::Succeeded { .. } => Place::Succeeded,
             State::RolledBack { .. } => Place::RolledBack,
             State::Failed { .. } => Place::Failed,
@@ -151,8 +157,12 @@ impl Saved {
             ill_before: ill_before.map(small).filter(|_| !over),
             promotions,
             promoted: promoted && !back,
-            retried: retried.map(|it| (age(it.at_ms) / LONG * LONG, small(it.failed_starts))).filter(|_| !over),
-            note: note.filter(|_| !over).map(|it| small(NOTES.iter().position(|kind| *kind == it.kind).expect("a kind"))),
+            retried: retried
+                .map(|it| (age(it.at_ms) / LONG * LONG, small(it.failed_starts)))
+                .filter(|_| !over),
+            note: note
+                .filter(|_| !over)
+                .map(|it| small(NOTES.iter().position(|kind| *kind == it.kind).expect("a kind"))),
             window: window.is_some() && !over,
             measured,
         }
@@ -198,7 +208,9 @@ impl Saved {
                 .map(|(stage, gate)| Promotion { stage: (*stage).into(), gate: (*gate).into(), act: act() })
                 .collect(),
             promoted: self.promoted,
-            retried: self.retried.map(|(age, failed)| Retried { at_ms: at(age), failed_starts: failed.into() }),
+            retried: self
+                .retried
+                .map(|(age, failed)| Retried { at_ms: at(age), failed_starts: failed.into() }),
             note: self.note.map(|kind| Note { kind: NOTES[usize::from(kind)], text: String::new() }),
             blameless: false,
         };

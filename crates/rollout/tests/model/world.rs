@@ -187,10 +187,6 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(name: &str, strategy: Strategy, replicas: u8, old: u8, trouble: Trouble) -> Self {
-        Self::with(name, rules(strategy), replicas, old, trouble)
-    }
-
     pub(crate) fn with(name: &str, spec: RolloutSpec, replicas: u8, old: u8, trouble: Trouble) -> Self {
         let fleets = ["dev/web/3", "dev/web/1", "dev/web/2"].map(|id| id.parse().expect("a fleet"));
         let [new, last, base]: [FleetId; 3] = fleets.clone();

@@ -36,7 +36,14 @@ fn around(name: &str, spec: &RolloutSpec) -> Vec<World> {
     ];
     if is_large() {
         let two = |trouble: Trouble| Trouble { faults: 2, ..trouble };
-        let all = Trouble { faults: 1, instances: true, network: true, crashes: true, people: true, freezes: false };
+        let all = Trouble {
+            faults: 1,
+            instances: true,
+            network: true,
+            crashes: true,
+            people: true,
+            freezes: false,
+        };
         worlds.extend([
             world("anything", 2, 2, all),
             world("instances fail twice, crashes", 2, 2, two(both)),
@@ -115,7 +122,8 @@ pub(crate) fn canary() -> Vec<World> {
 /// An analysis with a source of its own, so that every verdict can come.
 fn analysed(against: Against, strategy: Strategy) -> RolloutSpec {
     let source = MetricSource::Command { argv: vec!["true".into()] };
-    let metric = Metric { name: "asked".into(), source, max: None, min: None, failure_limit: 0, error_limit: 0 };
+    let metric =
+        Metric { name: "asked".into(), source, max: None, min: None, failure_limit: 0, error_limit: 0 };
     let analysis = AnalysisSpec {
         against,
         max_error_rate: Some(0.1),
@@ -138,11 +146,18 @@ pub(crate) fn rests() -> Vec<World> {
     let careful = RolloutSpec { auto_rollback: false, ..rules(Strategy::BlueGreen { hold: short() }) };
     let batches = analysed(Against::Old, rolled(1, 0, None, short()).strategy);
     let by_hand = RolloutSpec { auto_rollback: false, ..rolled(1, 0, None, Span::default()) };
-    let freezes = Trouble { freezes: true, ..PEOPLE };
+    let freezes = Trouble { freezes: true, crashes: true, ..NONE };
     vec![
         World::with("canary, approval, checkpoint; people", asked.clone(), 3, 3, PEOPLE),
-        World::with("canary, approval, checkpoint; crashes", asked, 2, 2, Trouble { crashes: true, ..INSTANCES }),
-        World::with("canary, baseline; instances fail", compared.clone(), 3, 3, INSTANCES).only(Quality::Good),
+        World::with(
+            "canary, approval, checkpoint; crashes",
+            asked,
+            2,
+            2,
+            Trouble { crashes: true, ..INSTANCES },
+        ),
+        World::with("canary, baseline; instances fail", compared.clone(), 3, 3, INSTANCES)
+            .only(Quality::Good),
         World::with("canary, baseline; people", compared.clone(), 2, 2, PEOPLE),
         World::with("canary, baseline; tables go astray", compared, 2, 2, NETWORK).only(Quality::Good),
         World::with("blue-green, limits; instances fail", limited.clone(), 2, 2, INSTANCES),
@@ -150,6 +165,6 @@ pub(crate) fn rests() -> Vec<World> {
         World::with("rolling, against the old; instances fail", batches, 2, 2, INSTANCES),
         World::with("blue-green without the way back; people", careful, 2, 2, PEOPLE),
         World::with("rolling without the way back; people", by_hand, 2, 2, PEOPLE),
-        World::with("rolling, freezes; people", rolled(1, 0, None, Span::default()), 2, 2, freezes),
+        World::with("rolling, freezes; crashes", rolled(1, 0, None, Span::default()), 2, 2, freezes),
     ]
 }

@@ -1,5 +1,6 @@
 //! One fake fleet and the lives of its instances.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -16,6 +17,7 @@ const FORGOTTEN_AFTER: i64 = 1_000;
 #[derive(Debug)]
 pub(super) struct Fleet {
     spec: FleetSpec,
+    zones: Vec<String>,
     size: u32,
     starts: usize,
     failed_starts: u32,
@@ -55,8 +57,8 @@ fn after(at: i64, millis: u64) -> i64 {
 }
 
 impl Fleet {
-    pub(super) fn new(spec: FleetSpec) -> Self {
-        Self { spec, size: 0, starts: 0, failed_starts: 0, last_failure: None, instances: Vec::new() }
+    pub(super) fn new(spec: FleetSpec, zones: Vec<String>) -> Self {
+        Self { spec, zones, size: 0, starts: 0, failed_starts: 0, last_failure: None, instances: Vec::new() }
     }
 
     pub(super) fn spec(&self) -> &FleetSpec {
@@ -183,14 +185,23 @@ impl Fleet {
             self.spawn(behaviour, now, rng);
         }
         for _ in size..staying {
-            // Unhealthy first, then youngest: the order of phases puts Ready behind Pending and Starting only.
-            let rank = |life: &Life| (life.seen.phase != Phase::Ready, life.seen.started_ms);
-            if let Some(life) =
-                self.instances.iter_mut().filter(|life| life.stays()).max_by_key(|life| rank(life))
-            {
+            // Unhealthy first, then domain by domain, then youngest.
+            let rank = |life: &Life| {
+                (life.seen.phase != Phase::Ready, Reverse(life.seen.zone.clone()), life.seen.started_ms)
+            };
+            let worst = self.instances.iter_mut().filter(|life| life.stays()).max_by_key(|life| rank(life));
+            if let Some(life) = worst {
                 leave(life, RetireReason::Surplus);
             }
         }
+    }
+
+    /// The domain with the fewest instances that stay.
+    fn zone(&self) -> Option<String> {
+        let held = |zone: &&String| {
+            self.instances.iter().filter(|life| life.stays() && life.seen.zone.as_ref() == Some(zone)).count()
+        };
+        self.zones.iter().min_by_key(held).cloned()
     }
 
     fn spawn(&mut self, behaviour: Behaviour, now: i64, rng: &mut Rng) {
@@ -207,6 +218,7 @@ impl Fleet {
         let seen = InstanceObservation {
             id,
             phase: Phase::Pending,
+            zone: self.zone(),
             started_ms: due_ms,
             ready_since_ms: None,
             endpoints,

@@ -9,7 +9,8 @@ use kiln_model::{FleetId, InstanceId};
 use kiln_provider::{FleetObservation, InstanceObservation, Observation, Phase, Provider};
 use kiln_rollout::{Action, FleetView, Rollout, View, decide};
 
-use super::{Quality, Scenario, fleet};
+use super::meter::Meter;
+use super::{Deploy, Interruption, Quality, Scenario, fleet};
 use crate::{FakeProvider, FakeTraffic, Rng, Table, fleet_spec};
 
 /// The control plane was killed.
@@ -39,17 +40,22 @@ impl Disk {
     pub(super) fn load(&self) -> &Rollout {
         self.rollout.as_ref().expect("a rollout was saved before the first turn")
     }
-
-    pub(super) fn update(&mut self, change: impl FnOnce(&Rollout) -> Rollout) {
-        let changed = change(self.load());
-        self.save(&changed);
-    }
 }
 
 /// What is lost in a crash.
 pub(super) struct Control<'a> {
     scenario: &'a Scenario,
+    deploy: &'a Deploy,
+    begun: i64,
     acked: Option<Table>,
+    /// A table newer than the acknowledged one was sent and may come into force at any time.
+    sent: bool,
+    /// What was last decided on.
+    pub(super) last_view: View,
+    /// Actions begun so far.
+    pub(super) acts: u32,
+    /// The action that goes wrong, and how.
+    pub(super) plan: Option<(u32, Interruption)>,
     checks: Option<Result<(), String>>,
     checks_due: Option<i64>,
     unsafe_act: Option<String>,
@@ -64,11 +70,17 @@ pub(super) fn ready<F: Future>(future: F) -> F::Output {
 }
 
 /// Brings the old fleet to `size` ready instances with all the traffic, without faults.
-pub(super) fn settle(provider: &FakeProvider, traffic: &mut FakeTraffic, disk: &mut Disk, size: u32) {
-    ready(provider.ensure_fleet(&fleet_spec(1), size)).expect("no faults yet");
+pub(super) fn settle(
+    provider: &FakeProvider,
+    traffic: &mut FakeTraffic,
+    disk: &mut Disk,
+    number: u64,
+    size: u32,
+) {
+    ready(provider.ensure_fleet(&fleet_spec(number), size)).expect("no faults yet");
     provider.clock().advance(10_000);
     let seen = ready(provider.observe()).expect("no faults yet");
-    let table = table(&seen, &BTreeMap::from([(fleet(1), 100)]));
+    let table = table(&seen, &BTreeMap::from([(fleet(number), 100)]));
     while traffic.in_force().1 != &table {
         disk.version += 1;
         traffic.put(disk.version, &table, provider.clock().now_ms());
@@ -90,8 +102,28 @@ fn table(seen: &Observation, weights: &BTreeMap<FleetId, u8>) -> Table {
 }
 
 impl<'a> Control<'a> {
-    pub(super) fn new(scenario: &'a Scenario) -> Self {
-        Self { scenario, acked: None, checks: None, checks_due: None, unsafe_act: None }
+    pub(super) fn new(scenario: &'a Scenario, deploy: &'a Deploy, begun: i64) -> Self {
+        let last_view = View::default();
+        let (acked, checks, checks_due, unsafe_act) = (None, None, None, None);
+        let (sent, acts, plan) = (false, 0, None);
+        Self { scenario, deploy, begun, acked, sent, last_view, acts, plan, checks, checks_due, unsafe_act }
+    }
+
+    /// What a new process knows.
+    pub(super) fn killed(&mut self) {
+        *self = Self { acts: self.acts, ..Self::new(self.scenario, self.deploy, self.begun) };
+    }
+
+    /// How the action that begins now goes wrong.
+    fn interrupted(&mut self) -> Option<Interruption> {
+        let act = self.acts;
+        self.acts += 1;
+        self.plan.filter(|(at, _)| *at == act).map(|(_, how)| how)
+    }
+
+    /// It keeps its table; until it answers again, what is in force is unknown.
+    pub(super) fn data_plane_restarted(&mut self) {
+        self.acked = None;
     }
 
     /// Something it did that the world shows to be wrong.
@@ -108,6 +140,7 @@ impl<'a> Control<'a> {
         &mut self,
         provider: &FakeProvider,
         traffic: &mut FakeTraffic,
+        meter: &mut Meter,
         disk: &mut Disk,
         rng: &mut Rng,
     ) -> Result<(), Killed> {
@@ -117,26 +150,52 @@ impl<'a> Control<'a> {
         self.publish(&seen, &rollout.memory.wish.weights, traffic, disk, now);
         self.survive(rng)?;
         self.finish_checks(now);
-        let decision = decide(&rollout, &self.view(&seen, traffic), now);
+        self.last_view = self.view(&seen, traffic, meter, now);
+        let decision = decide(&rollout, &self.last_view, now);
         disk.save(&decision.rollout);
         for action in &decision.actions {
             self.survive(rng)?;
-            match action {
-                Action::Size { fleet, size } => {
-                    let spec = fleet_spec(fleet.release.0);
-                    if ready(provider.ensure_fleet(&spec, *size)).is_err() {
-                        return Ok(());
-                    }
-                }
-                Action::Weights { weights } => self.publish(&seen, weights, traffic, disk, now),
-                Action::Verify { .. } => {
-                    self.checks_due.get_or_insert(now.saturating_add_unsigned(rng.below(1_000)));
-                }
-                Action::Measure { .. } | Action::Probe { .. } => {}
+            let wrong = self.interrupted();
+            if wrong.is_none_or(Interruption::is_done)
+                && !self.perform(action, &seen, provider, traffic, meter, disk, rng)
+            {
+                return Ok(());
+            }
+            match wrong {
+                Some(how) if how.kills() => return Err(Killed),
+                Some(_) => return Ok(()),
+                None => {}
             }
         }
         self.survive(rng)?;
         self.stop_what_has_drained(&seen, provider, traffic, disk, rng)
+    }
+
+    /// Whether the action went well.
+    #[allow(clippy::too_many_arguments, reason = "the whole world of a simulation")]
+    fn perform(
+        &mut self,
+        action: &Action,
+        seen: &Observation,
+        provider: &FakeProvider,
+        traffic: &mut FakeTraffic,
+        meter: &mut Meter,
+        disk: &mut Disk,
+        rng: &mut Rng,
+    ) -> bool {
+        let now = provider.clock().now_ms();
+        match action {
+            Action::Size { fleet, size } => {
+                return ready(provider.ensure_fleet(&fleet_spec(fleet.release.0), *size)).is_ok();
+            }
+            Action::Weights { weights } => self.publish(seen, weights, traffic, disk, now),
+            Action::Verify { .. } => {
+                self.checks_due.get_or_insert(now.saturating_add_unsigned(rng.below(1_000)));
+            }
+            Action::Probe { fleet } => meter.probe(fleet),
+            Action::Measure { .. } => {}
+        }
+        true
     }
 
     /// Tells the data plane who is ready and how the traffic is shared, unless it has confirmed just that.
@@ -149,31 +208,37 @@ impl<'a> Control<'a> {
         now: i64,
     ) {
         let table = table(seen, weights);
-        if self.acked.as_ref() == Some(&table) {
+        if self.acked.as_ref() == Some(&table) && !self.sent {
             return;
         }
         disk.version += 1;
-        if traffic.put(disk.version, &table, now).is_some() {
+        self.sent = traffic.put(disk.version, &table, now).is_none();
+        if !self.sent {
             self.acked = Some(table);
         }
     }
 
     fn finish_checks(&mut self, now: i64) {
         if self.checks_due.is_some_and(|due| now >= due) {
-            let bad = self.scenario.quality == Quality::FailsChecks;
+            let bad = self.deploy.quality == Quality::FailsChecks;
             self.checks = Some(if bad { Err("home page: expected 200, got 500".into()) } else { Ok(()) });
         }
     }
 
-    fn view(&self, seen: &Observation, traffic: &FakeTraffic) -> View {
+    fn view(&self, seen: &Observation, traffic: &FakeTraffic, meter: &Meter, now: i64) -> View {
         let fleets =
             seen.fleets.iter().map(|(id, fleet)| (id.clone(), self.fleet_view(id, fleet, traffic))).collect();
         let acked_weights = self.acked.as_ref().map(|table| table.weights.clone()).unwrap_or_default();
+        let (samples, epoch_ms) = meter.read();
+        let frozen = self.deploy.freezes.iter().any(|(from, to)| (*from..*to).contains(&(now - self.begun)));
         View {
             fleets,
             acked_weights,
             checks: self.checks.clone(),
-            unsure: self.acked.is_none(),
+            unsure: self.acked.is_none() || self.sent,
+            samples,
+            epoch_ms,
+            frozen: frozen.then(|| "nobody is there".into()),
             ..View::default()
         }
     }
@@ -210,8 +275,8 @@ impl<'a> Control<'a> {
         rng: &mut Rng,
     ) -> Result<(), Killed> {
         let now = provider.clock().now_ms();
-        let patience = self.scenario.spec.drain_deadline.millis();
-        let Some(acked) = self.acked.clone() else { return Ok(()) };
+        let patience = self.deploy.spec.drain_deadline.millis();
+        let Some(acked) = self.acked.clone().filter(|_| !self.sent) else { return Ok(()) };
         let leaving =
             seen.fleets.values().flat_map(|fleet| &fleet.instances).filter(|it| it.phase == Phase::Draining);
         for instance in leaving {
@@ -225,7 +290,15 @@ impl<'a> Control<'a> {
                 self.unsafe_act = Some(format!("{id} is stopped while the data plane sends requests to it"));
             }
             self.survive(rng)?;
-            let _ = ready(provider.drained(id));
+            let wrong = self.interrupted();
+            if wrong.is_none_or(Interruption::is_done) {
+                let _ = ready(provider.drained(id));
+            }
+            match wrong {
+                Some(how) if how.kills() => return Err(Killed),
+                Some(_) => return Ok(()),
+                None => {}
+            }
         }
         Ok(())
     }
