@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, Bytes, Command, Name, Recipe, RolloutSpec, Span};
+use crate::{Amount, Bytes, Command, Name, Recipe, RolloutSpec, Span, Strategy};
 
 /// The evaluated spec: all that `kiln.hcl` and its sister files say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -117,6 +117,10 @@ pub struct TrafficSpec {
     pub preview_header: String,
     /// Host name that reaches the newest fleet at weight 0.
     pub preview_host: Option<String>,
+    /// While no instance can take a request, requests wait so long for one; then they are answered 503. `None` is 30s
+    /// for recreate, and 0s, at once, for the other strategies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Span>,
 }
 
 /// How upgraded connections of a draining fleet end.
@@ -196,6 +200,22 @@ fn quarter() -> Amount {
     Amount::Percent(25)
 }
 
+impl Service {
+    /// How long requests wait while no instance can take one.
+    pub fn hold(&self) -> Span {
+        let usual = match self.rollout.strategy {
+            Strategy::Recreate => RECREATE_HOLD,
+            Strategy::Rolling { .. } | Strategy::BlueGreen { .. } | Strategy::Canary { .. } => {
+                Span::default()
+            }
+        };
+        self.traffic.hold.unwrap_or(usual)
+    }
+}
+
+/// Most programs are up again within it, and most clients wait for it.
+const RECREATE_HOLD: Span = Span::from_secs(30);
+
 impl Default for TrafficSpec {
     fn default() -> Self {
         Self {
@@ -204,6 +224,7 @@ impl Default for TrafficSpec {
             upgraded: UpgradedDrain::Wait,
             preview_header: "kiln-preview".into(),
             preview_host: None,
+            hold: None,
         }
     }
 }

@@ -48,6 +48,10 @@ pub struct Status {
     pub in_flight: BTreeMap<InstanceId, InFlight>,
     /// Instances that passive ejection keeps out at present.
     pub ejected: Vec<InstanceId>,
+    /// Requests and raw connections that wait for a table that can serve them, by backend; backends without any are left
+    /// out. They are in flight on no instance. This process's own: a predecessor's are not among them.
+    #[serde(default)]
+    pub held: BTreeMap<String, u64>,
     /// When the counters began, in milliseconds since 1970: another number means that all of them began anew. (A fleet
     /// that left the table long ago and came back begins anew alone; then its `requests` are fewer than before.)
     #[serde(default)]
@@ -113,6 +117,7 @@ pub struct FleetMetrics {
     /// Copies that were not sent, because too many were under way or no instance was ready: part of nothing else here.
     #[serde(default)]
     pub mirror_dropped: u64,
-    /// Latency from the request's head to the response's head: upper bounds in microseconds and counts, not cumulative.
+    /// Latency from the request's head to the response's head, without the time that the request was held: upper bounds
+    /// in microseconds and counts, not cumulative.
     pub latency: Vec<(u64, u64)>,
 }

@@ -97,6 +97,8 @@ fn compile_backend(registry: &mut Registry, key: &str, backend: &Backend) -> Liv
         mirror: mirror.and_then(|it| Some(LiveMirror { fleet: find(&it.fleet)?, percent: it.percent })),
         request_timeout: backend.request_timeout.duration(),
         idle_timeout: backend.idle_timeout.duration(),
+        hold: backend.hold.duration(),
+        queue: registry.queue(key),
     }
 }
 

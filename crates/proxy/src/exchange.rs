@@ -14,6 +14,7 @@ use kiln_model::Protocol;
 use crate::answer::Failure;
 use crate::body::{RequestBody, Upload};
 use crate::continued::Gate;
+use crate::hold::{self, Gap};
 use crate::live::{Attempts, Destination, LiveFleet, LiveMode, NoTarget};
 use crate::pool::Borrowed;
 use crate::serve::Client;
@@ -55,6 +56,8 @@ pub(crate) struct Answer {
     pub(crate) chosen: Chosen,
     /// The request's body, as far as it is still to come.
     pub(crate) upload: Option<Rc<Upload>>,
+    /// How long the request was held on its way.
+    pub(crate) held: Duration,
 }
 
 /// A request that waits for its answer.
@@ -98,19 +101,32 @@ struct Miss {
     blame: bool,
 }
 
+/// Why no instance can be chosen, and whether that may change.
+pub(crate) struct Refusal {
+    pub(crate) failure: Failure,
+    /// The request may wait for another table.
+    pub(crate) gap: Option<Gap>,
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { failure, gap: None }
+    }
+}
+
 /// Chooses an instance by the table in force and counts the request on it.
 pub(crate) fn choose(
     client: &Client,
     host: &HeaderValue,
     head: &Parts,
     attempts: &mut Attempts,
-) -> Result<Chosen, Failure> {
+) -> Result<Chosen, Refusal> {
     let host = host.to_str().map_err(|_| Failure::BadHost)?;
     let now = client.worker.now();
     let ((destination, fleet), lease) = client.worker.claim(|live| {
         let listener = live.listeners.get(&client.control.slot);
         let Some(LiveMode::Http(router)) = listener.map(|listener| &listener.mode) else {
-            return Err(Failure::NoRoute);
+            return Err(Refusal::from(Failure::NoRoute));
         };
         let destination = router.find(host, head.uri.path()).ok_or(Failure::NoRoute)?;
         let backend = &destination.backend;
@@ -123,9 +139,13 @@ pub(crate) fn choose(
             Some(fleet) => backend.choose_in(fleet, attempts, now).ok_or(NoTarget::NoneReady),
             None => backend.choose_for(&head.headers, &client.worker.keys, attempts, now),
         };
-        let choice = choice.map_err(|none| match none {
-            NoTarget::NoWeight => Failure::NoWeight,
-            NoTarget::NoneReady => Failure::NoneReady,
+        let choice = choice.map_err(|none| Refusal {
+            failure: match none {
+                NoTarget::NoWeight => Failure::NoWeight,
+                NoTarget::NoneReady => Failure::NoneReady,
+            },
+            // The preview is asked for as it is now, and copies are nobody's requests.
+            gap: if forced.is_none() { backend.gap(live.generation) } else { None },
         })?;
         Ok(((destination.clone(), choice.fleet), Arc::clone(choice.target)))
     })?;
@@ -151,7 +171,8 @@ impl Exchange<'_> {
             let miss = match result {
                 Ok((response, borrowed)) => {
                     chosen.lease.target().succeeded();
-                    return Ok(Answer { response, borrowed, chosen, upload: self.body.upload() });
+                    let (upload, held) = (self.body.upload(), attempts.held);
+                    return Ok(Answer { response, borrowed, chosen, upload, held });
                 }
                 Err(miss) => miss,
             };
@@ -161,10 +182,11 @@ impl Exchange<'_> {
             }
             fresh = !miss.blame;
             let stats = Arc::clone(&chosen.fleet().stats);
-            let next = miss.again.filter(|_| left > 0).and_then(|again| {
+            let mut next = None;
+            if let Some(again) = miss.again.filter(|_| left > 0) {
                 drop(chosen);
-                Some((choose(self.client, self.host, &again, &mut attempts).ok()?, again))
-            });
+                next = self.another(&again, &mut attempts, &watch).await.map(|chosen| (chosen, again));
+            }
             match next {
                 Some(next) => (chosen, head) = next,
                 None => {
@@ -176,6 +198,17 @@ impl Exchange<'_> {
             }
         }
         Err(Failure::Broken)
+    }
+
+    /// Another instance for a request that did not reach the one before.
+    async fn another(&self, head: &Parts, attempts: &mut Attempts, watch: &Watch) -> Option<Chosen> {
+        let refusal = match choose(self.client, self.host, head, attempts) {
+            Ok(chosen) => return Some(chosen),
+            Err(refusal) => refusal,
+        };
+        let chosen = Box::pin(hold::wait(self.client, self.host, head, attempts, refusal)).await.ok()?;
+        watch.set(self.timeout);
+        Some(chosen)
     }
 
     /// One try on one instance.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -52,7 +52,8 @@ impl Activity {
         (!self.busy.load(Relaxed)).then(|| (self.since.load(Relaxed), self.reading.load(Relaxed)))
     }
 
-    fn moved(&self) {
+    /// Silence begins anew.
+    pub(crate) fn moved(&self) {
         self.last.store(self.clock.load(Relaxed), Relaxed);
     }
 
@@ -82,6 +83,19 @@ pub(crate) struct ClientIo {
 impl ClientIo {
     pub(crate) fn new(transport: Transport, prefix: Bytes, activity: Arc<Activity>) -> Self {
         Self { transport, prefix, activity }
+    }
+
+    /// Ends when the other side leaves without having said a word. Its first words are kept for later; who has said
+    /// them is waited for, since nothing tells leaving from having no more to say then.
+    pub(crate) async fn left(&mut self) {
+        if self.prefix.is_empty() {
+            let mut some = [0; 512];
+            match self.read(&mut some).await {
+                Ok(0) | Err(_) => return,
+                Ok(length) => self.prefix = Bytes::copy_from_slice(&some[..length]),
+            }
+        }
+        std::future::pending().await
     }
 }
 

@@ -9,7 +9,7 @@
 //! A request: `conn` accepts → `serve` reads its head → `exchange` chooses an instance, counts the request on it,
 //! sends it, and tries another instance when that is safe → `body` streams the answer, and what was counted ends
 //! with its last byte. `turns` says which fleet's turn it is, `sticky` which fleet a client belongs to, `mirror` sends
-//! copies.
+//! copies, `hold` keeps requests that no fleet can take at present.
 
 mod answer;
 mod api;
@@ -28,6 +28,7 @@ mod executor;
 mod fdpass;
 mod frames;
 mod headers;
+mod hold;
 mod holder;
 mod io;
 mod keeper;

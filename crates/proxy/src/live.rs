@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use kiln_model::Protocol;
 use rustls::ServerConfig;
 
+use crate::hold::{Gap, Queue};
 use crate::metrics::FleetStats;
 use crate::router::Router;
 use crate::sticky::{Key, Keys, LiveSticky};
@@ -59,6 +60,9 @@ pub(crate) struct LiveBackend {
     pub(crate) mirror: Option<LiveMirror>,
     pub(crate) request_timeout: Duration,
     pub(crate) idle_timeout: Duration,
+    /// How long requests wait while no fleet can take them, and those that do.
+    pub(crate) hold: Duration,
+    pub(crate) queue: Arc<Queue>,
 }
 
 /// One fleet.
@@ -113,6 +117,8 @@ pub(crate) struct Attempts {
     pub(crate) copy: bool,
     /// Keys of the targets that could not be reached.
     pub(crate) tried: Vec<u64>,
+    /// How long it was held: no fleet's doing.
+    pub(crate) held: Duration,
 }
 
 impl Attempts {
@@ -130,6 +136,13 @@ impl Live {
 }
 
 impl LiveBackend {
+    /// Why a request by weight has to wait: no fleet with weight has a ready instance, whatever has been tried.
+    pub(crate) fn gap(&self, generation: u64) -> Option<Gap> {
+        let serves = || self.fleets.iter().any(|fleet| fleet.weight > 0 && !fleet.ready.is_empty());
+        let waits = !self.hold.is_zero() && !serves();
+        waits.then(|| Gap { generation, hold: self.hold, queue: Arc::clone(&self.queue) })
+    }
+
     /// The fleet that the preview header asks for: `Err` when there is none of that name.
     pub(crate) fn asked(&self, headers: &HeaderMap) -> Result<Option<usize>, ()> {
         let Some(preview) = &self.preview else { return Ok(None) };

@@ -7,6 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use kiln_model::{FleetId, InstanceId, UpgradedDrain};
 
+use crate::hold::Queue;
 use crate::metrics::FleetStats;
 use crate::table::{Endpoint, Instance, RouteTable};
 use crate::target::{Sequence, Target};
@@ -21,6 +22,7 @@ const FLEETS_REMEMBERED: usize = 16;
 pub(crate) struct Registry {
     targets: HashMap<(InstanceId, Endpoint), Entry>,
     turns: HashMap<String, Arc<Turns>>,
+    queues: BTreeMap<String, Arc<Queue>>,
     stats: BTreeMap<FleetId, Arc<FleetStats>>,
     gone: VecDeque<FleetId>,
     workers: usize,
@@ -61,6 +63,7 @@ impl Registry {
         Self {
             targets: HashMap::new(),
             turns: HashMap::new(),
+            queues: BTreeMap::new(),
             stats: BTreeMap::new(),
             gone: VecDeque::new(),
             workers,
@@ -88,6 +91,16 @@ impl Registry {
     /// The turn counters of a backend.
     pub(crate) fn turns(&mut self, backend: &str) -> Arc<Turns> {
         Arc::clone(self.turns.entry(backend.to_owned()).or_default())
+    }
+
+    /// The requests that are held for a backend.
+    pub(crate) fn queue(&mut self, backend: &str) -> Arc<Queue> {
+        Arc::clone(self.queues.entry(backend.to_owned()).or_default())
+    }
+
+    /// All of them, by backend.
+    pub(crate) fn queues(&self) -> impl Iterator<Item = (&String, &Queue)> {
+        self.queues.iter().map(|(key, queue)| (key, &**queue))
     }
 
     /// The counters of a fleet.
@@ -119,6 +132,7 @@ impl Registry {
             }
         }
         self.turns.retain(|key, _| table.backends.contains_key(key));
+        self.queues.retain(|key, queue| table.backends.contains_key(key) || queue.now() > 0);
         self.remember(table);
         self.prune();
         retired

@@ -187,6 +187,7 @@ async fn finish(office: &Office) {
         () = idle(shared) => return,
         () = time_over => {}
     }
+    shared.stop_holding();
     office.keeper.lock().await.registry.close_upgraded();
     if tokio::time::timeout(GOODBYE, idle(shared)).await.is_err() {
         let left = shared.connections();

@@ -17,6 +17,7 @@ use crate::body::{Download, RequestBody, ResponseBody};
 use crate::conn::{Busy, Control};
 use crate::exchange::{Answer, Exchange, choose};
 use crate::headers::{ClientHeaders, join_cookies, set_upgrade, strip_hop_by_hop};
+use crate::hold;
 use crate::live::Attempts;
 use crate::mirror;
 use crate::upgrade;
@@ -69,7 +70,11 @@ async fn forward(
     let version = head.version;
     let host = inspect(&mut head)?;
     let mut attempts = Attempts::default();
-    let chosen = choose(client, &host, &head, &mut attempts)?;
+    let chosen = match choose(client, &host, &head, &mut attempts) {
+        Ok(chosen) => chosen,
+        // Boxed, so that those that need not wait are none the larger.
+        Err(refusal) => Box::pin(hold::wait(client, &host, &head, &mut attempts, refusal)).await?,
+    };
     let drawn = attempts.drawn;
     let backend = Arc::clone(&chosen.destination.backend);
     client.control.bear_silence(millis(backend.idle_timeout));
@@ -91,15 +96,16 @@ async fn forward(
     let exchange = Exchange { client, host: &host, body, timeout: backend.request_timeout };
     let mut answer = exchange.run(head, chosen, attempts).await?;
     let (stats, status) = (&answer.chosen.fleet().stats, answer.response.status());
+    let took = started.elapsed().saturating_sub(answer.held);
     let mut response = if status == StatusCode::SWITCHING_PROTOCOLS {
         let Some(upgrade) = upgrade else {
             stats.failed(client.worker.index);
             return Err(Failure::Nonsense);
         };
-        stats.answered(client.worker.index, status, started.elapsed());
+        stats.answered(client.worker.index, status, took);
         upgrade::begin(client, upgrade, answer)
     } else {
-        stats.answered(client.worker.index, status, started.elapsed());
+        stats.answered(client.worker.index, status, took);
         strip_hop_by_hop(answer.response.headers_mut());
         download(client, answer, Some(busy), version)
     };
@@ -116,7 +122,7 @@ pub(crate) fn download(
     busy: Option<Busy>,
     version: Version,
 ) -> Response<ResponseBody> {
-    let Answer { response, borrowed, chosen, upload } = answer;
+    let Answer { response, borrowed, chosen, upload, .. } = answer;
     let (mut head, incoming) = response.into_parts();
     head.extensions.clear();
     let silence = chosen.destination.backend.idle_timeout;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::ProxyConfig;
 use crate::live::Live;
@@ -21,6 +21,8 @@ pub(crate) struct Shared {
     /// then its generation is stored here, then the table is acknowledged. All of it is sequentially consistent, so
     /// a request that still goes by the old table was counted before the acknowledgement.
     pub(crate) generation: AtomicU64,
+    /// The same for those who wait for the next table; `None` when they are to wait no longer.
+    pub(crate) tables: watch::Sender<Option<u64>>,
     pub(crate) workers: Vec<Handle>,
     /// Serialises decisions to eject.
     pub(crate) ejecting: Mutex<()>,
@@ -38,10 +40,11 @@ impl Shared {
         Arc::new(Self {
             config,
             generation: AtomicU64::new(live.generation),
+            tables: watch::Sender::new(Some(live.generation)),
             live: ArcSwap::from_pointee(live),
             workers,
             ejecting: Mutex::new(()),
-            sequence: Arc::new(tokio::sync::watch::Sender::new(1)),
+            sequence: Arc::new(watch::Sender::new(1)),
             most,
             connections: AtomicUsize::new(0),
             room: Notify::new(),
@@ -59,6 +62,12 @@ impl Shared {
         let generation = live.generation;
         self.live.store(Arc::new(live));
         self.generation.store(generation, SeqCst);
+        self.tables.send_if_modified(|table| table.as_mut().map(|last| *last = generation).is_some());
+    }
+
+    /// Requests that are held are refused from now on.
+    pub(crate) fn stop_holding(&self) {
+        self.tables.send_replace(None);
     }
 
     /// Something in the status changed.

@@ -27,6 +27,8 @@ pub(crate) fn status(keeper: &mut Keeper) -> Status {
         addr: standing.state.as_ref().ok().and_then(|open| open.bound.addr),
         error: standing.state.as_ref().err().cloned(),
     });
+    let held = keeper.registry.queues().map(|(key, queue)| (key.clone(), queue.now()));
+    let held = held.filter(|(_, count)| *count > 0);
     Status {
         seq,
         version: keeper.table().version,
@@ -34,6 +36,7 @@ pub(crate) fn status(keeper: &mut Keeper) -> Status {
         listeners: listeners.collect(),
         in_flight,
         ejected: keeper.registry.ejected(keeper.shared.now()),
+        held: held.collect(),
         started_ms: keeper.registry.started_ms,
         fleets: keeper.registry.fleets(),
     }
@@ -73,7 +76,20 @@ fn write_all(text: &mut String, keeper: &Keeper, status: &Status) -> std::fmt::R
     for id in &status.ejected {
         writeln!(text, "kiln_proxy_ejected{{instance=\"{}\"}} 1", escape(id.as_str()))?;
     }
+    write_held(text, keeper)?;
     write_fleets(text, keeper)
+}
+
+fn write_held(text: &mut String, keeper: &Keeper) -> std::fmt::Result {
+    family(text, "kiln_proxy_held", "gauge", "Requests that wait for a fleet that can take them.")?;
+    for (key, queue) in keeper.registry.queues() {
+        writeln!(text, "kiln_proxy_held{{backend=\"{}\"}} {}", escape(key), queue.now())?;
+    }
+    family(text, "kiln_proxy_held_total", "counter", "Requests that had to wait for such a fleet.")?;
+    for (key, queue) in keeper.registry.queues() {
+        writeln!(text, "kiln_proxy_held_total{{backend=\"{}\"}} {}", escape(key), queue.total())?;
+    }
+    Ok(())
 }
 
 /// A counter of a fleet: its name, what it counts, and where it stands.
@@ -105,7 +121,7 @@ fn write_fleets(text: &mut String, keeper: &Keeper) -> std::fmt::Result {
             writeln!(text, "{name}{{{}}} {}", labels(&stats.id), count(sum))?;
         }
     }
-    let help = "From the request's head to the answer's head.";
+    let help = "From the request's head, or the end of its being held, to the answer's head.";
     family(text, "kiln_proxy_latency_seconds", "histogram", help)?;
     for (stats, sum) in &sums {
         let labels = labels(&stats.id);

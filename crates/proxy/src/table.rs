@@ -115,6 +115,11 @@ pub struct Backend {
     /// A fleet that gets copies of other fleets' safe HTTP requests.
     #[serde(default)]
     pub mirror: Option<Mirror>,
+    /// While no fleet with weight has a ready instance, requests and raw connections wait so long at most for a table
+    /// that can serve them; then, and beyond 1,024 waiting at once, they are refused (503). Zero refuses at once. The
+    /// table in force counts, also for those that wait already. Requests that ask for the preview never wait.
+    #[serde(default)]
+    pub hold: Span,
 }
 
 /// Requests with a header go to a fleet.
@@ -144,7 +149,7 @@ pub struct Mirror {
 pub struct Fleet {
     /// Which.
     pub id: FleetId,
-    /// Share of the requests; shares of a backend sum to 100, or all are 0 (503).
+    /// Share of the requests; shares of a backend sum to 100, or all are 0 (see [`Backend::hold`]).
     pub weight: u8,
     /// Ready instances, which take requests.
     pub instances: Vec<Instance>,

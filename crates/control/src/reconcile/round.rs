@@ -14,7 +14,7 @@ use super::world::{World, append};
 use crate::event::{KILN, RolloutId, What};
 use crate::measure::Analysed;
 use crate::routes::{self, FleetInput, PeerListen};
-use crate::state::{StateError, routes as published};
+use crate::state::{Pointer, StateError, routes as published};
 use crate::view::DataPlane;
 
 /// What is seen.
@@ -149,7 +149,8 @@ impl World {
             .filter_map(|desired| {
                 let stored = self.releases.get(&desired.fleet)?;
                 let observed = seen.observation.fleets.get(&desired.fleet);
-                Some(FleetInput { desired, stored, instances: observed.map_or(&[], |it| &it.instances) })
+                let instances = observed.map_or(&[][..], |it| &it.instances);
+                Some(FleetInput { desired, stored, instances, leaving: self.leaving(&desired.fleet) })
             })
             .collect();
         let built = routes::build(&inputs, &seen.peers, &self.table);
@@ -169,6 +170,12 @@ impl World {
             plan.table = Some(self.table.clone());
         }
         Ok(())
+    }
+
+    /// Whether a fleet's service was told to stop.
+    fn leaving(&self, fleet: &FleetId) -> bool {
+        let own = |it: &&Pointer| it.environment == fleet.environment && it.service == fleet.service;
+        self.pointers.iter().find(own).is_some_and(|pointer| pointer.leaving)
     }
 
     fn resize(&self, seen: &Seen, plan: &mut Plan) {

@@ -32,6 +32,7 @@ impl Service<'_> {
             sticky: canary.as_ref().and_then(|it| it.1.sticky.clone()),
             testers: canary.as_ref().map(|(fleet, it)| testers(fleet, &it.testers)).unwrap_or_default(),
             mirror: canary.as_ref().and_then(|(fleet, it)| mirror(fleet, it.mirror)),
+            hold: self.hold(),
         };
         let ports = self.ports();
         ports

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use kiln_model::{Expose, Protocol};
-use kiln_proxy::{Bind, Certificate, Listener, Mode, Route};
+use kiln_model::{Expose, Protocol, Span};
+use kiln_proxy::{Bind, Certificate, Listener, Mode, Route, RouteTable};
 
 use super::{FleetInput, Service, backends, listen_address};
 
@@ -25,6 +25,21 @@ pub(super) enum Claimed {
     Bytes { backend: String },
     /// Requests of one host and path.
     Requests(Route),
+}
+
+impl Claim {
+    /// Whether a listener grants it.
+    fn stands(&self, listener: &Listener) -> bool {
+        let (tls, granted) = match (&listener.mode, &self.route) {
+            (Mode::Tcp { tls, backend }, Claimed::Bytes { backend: claimed }) => (tls, backend == claimed),
+            (Mode::Http { tls, routes }, Claimed::Requests(route)) => (tls, routes.contains(route)),
+            (Mode::Tcp { .. }, Claimed::Requests(_)) | (Mode::Http { .. }, Claimed::Bytes { .. }) => {
+                return false;
+            }
+        };
+        let secured = self.tls.as_ref().map_or(tls.is_empty(), |certificate| tls.contains(certificate));
+        listener.bind == self.bind && granted && secured
+    }
 }
 
 /// A claim on what another service already holds.
@@ -61,11 +76,22 @@ pub enum Conflict {
 }
 
 impl Service<'_> {
-    /// The claims of the leader's `expose` blocks.
-    pub(super) fn exposed(&self) -> Vec<Claim> {
-        let Some(leader) = self.leader() else { return Vec::new() };
-        let exposes = &leader.stored.release.content.service.expose;
-        exposes.iter().flat_map(|expose| self.claims(leader, expose)).collect()
+    /// The claims of the leader's `expose` blocks. Between two releases, where there is no leader, those that the `last`
+    /// table granted stand on: requests that are to wait must get in.
+    pub(super) fn exposed(&self, last: &RouteTable) -> Vec<Claim> {
+        if let Some(leader) = self.leader() {
+            return self.claims_of(leader).collect();
+        }
+        if self.hold() == Span::default() {
+            return Vec::new();
+        }
+        let all = self.fleets.iter().rev().flat_map(|fleet| self.claims_of(fleet));
+        all.filter(|claim| last.listeners.iter().any(|listener| claim.stands(listener))).collect()
+    }
+
+    fn claims_of(&self, fleet: &FleetInput<'_>) -> impl Iterator<Item = Claim> {
+        let exposes = &fleet.stored.release.content.service.expose;
+        exposes.iter().flat_map(|expose| self.claims(fleet, expose))
     }
 
     fn claims(&self, leader: &FleetInput<'_>, expose: &Expose) -> Vec<Claim> {

@@ -3,7 +3,8 @@
 //!
 //! | part | from |
 //! |---|---|
-//! | listeners | `expose` of the newest release with weight, merged by address; peers of every fleet |
+//! | listeners | `expose` of the newest release with weight, merged by address; peers of every fleet. While none has weight and requests are held, what there was stays |
+//! | `hold` | the newest release's word; where it says nothing, the longest that any of the releases has |
 //! | backends | each port of each service, keyed `environment/service/port` |
 //! | fleets of a backend | wanted fleets with their wanted weights |
 //! | `instances` | ready ones; where there is none, those that fail their probes (better than nothing); and instances that leave only because a person touched them, until their replacements are ready |
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use kiln_model::{Expose, Name, Protocol};
+use kiln_model::{Expose, Name, Protocol, Span};
 use kiln_provider::InstanceObservation;
 use kiln_proxy::RouteTable;
 
@@ -37,6 +38,8 @@ pub struct FleetInput<'a> {
     pub stored: &'a Stored,
     /// Its instances.
     pub instances: &'a [InstanceObservation],
+    /// Its service was told to stop: nobody waits for it to serve again.
+    pub leaving: bool,
 }
 
 /// How instances reach the services they call.
@@ -65,7 +68,7 @@ pub fn build(fleets: &[FleetInput<'_>], peers: &PeerListen, last: &RouteTable) -
     let backends = services.values().flat_map(|service| service.backends(&served)).collect();
     let mut claims = Vec::new();
     for service in services.values() {
-        claims.extend(service.exposed());
+        claims.extend(service.exposed(last));
     }
     for service in services.values() {
         claims.extend(peers::claims(service, &services, peers));
@@ -104,6 +107,18 @@ impl<'a> Service<'a> {
     /// The newest fleet with weight: what it says about listeners and traffic is in force.
     fn leader(&self) -> Option<&FleetInput<'a>> {
         self.fleets.iter().rev().find(|fleet| fleet.desired.weight > 0)
+    }
+
+    /// How long requests wait while no fleet can take one. With recreate no fleet has weight between the old one and
+    /// the new one, also on the way back, where the old one leads again before it is ready: so it is not the leader's
+    /// word that counts.
+    fn hold(&self) -> Span {
+        let newest = self.fleets.last().filter(|newest| !newest.leaving);
+        let Some(newest) = newest.map(|newest| &newest.stored.release.content.service) else {
+            return Span::default();
+        };
+        let all = self.fleets.iter().map(|fleet| fleet.stored.release.content.service.hold());
+        newest.traffic.hold.or(all.max()).unwrap_or_default()
     }
 
     /// The leader, or else the newest fleet.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kiln_model::{Expose, FleetId, InstanceId, Port, ReleaseNumber, Tls};
+use kiln_model::{Expose, FleetId, InstanceId, Port, ReleaseNumber, Span, Strategy as By, Tls};
 use kiln_provider::{Endpoint, Peer, Phase, RetireReason};
 use kiln_proxy::{Bind, Mode};
 use proptest::prelude::*;
@@ -16,6 +16,7 @@ struct Owned {
     desired: Desired,
     stored: Stored,
     instances: Vec<InstanceObservation>,
+    leaving: bool,
 }
 
 impl Owned {
@@ -37,6 +38,7 @@ impl Owned {
             desired: Desired { fleet, size, weight },
             stored: Stored { release, peers: Vec::new(), replicas: size },
             instances: Vec::new(),
+            leaving: false,
         }
     }
 
@@ -79,7 +81,12 @@ fn built(fleets: &[Owned], peers: &PeerListen) -> Built {
 fn built_after(fleets: &[Owned], peers: &PeerListen, last: &RouteTable) -> Built {
     let inputs: Vec<FleetInput<'_>> = fleets
         .iter()
-        .map(|it| FleetInput { desired: &it.desired, stored: &it.stored, instances: &it.instances })
+        .map(|it| FleetInput {
+            desired: &it.desired,
+            stored: &it.stored,
+            instances: &it.instances,
+            leaving: it.leaving,
+        })
         .collect();
     build(&inputs, peers, last)
 }
@@ -110,6 +117,65 @@ fn the_newest_release_with_weight_says_where_to_listen() {
     assert_eq!(port(&fleets), 81);
     (fleets[0].desired.weight, fleets[1].desired.weight) = (0, 100);
     assert_eq!(port(&fleets), 82);
+}
+
+fn recreate(content: &mut kiln_model::ReleaseContent) {
+    content.service.rollout.strategy = By::Recreate;
+}
+
+fn hold(fleets: &[Owned]) -> Span {
+    built(fleets, &PeerListen::Inside).table.backends["dev/web/http"].hold
+}
+
+#[test]
+fn requests_are_held_between_two_releases_of_recreate() {
+    let with = |hold: Option<u64>| {
+        move |it: &mut kiln_model::ReleaseContent| it.service.traffic.hold = hold.map(Span::from_secs)
+    };
+    let old = || Owned::new("web", 1, 0, 0);
+    let new = || Owned::new("web", 2, 0, 0).change(recreate);
+    assert_eq!(hold(&[old()]), Span::default(), "other strategies never leave a gap");
+    assert_eq!(hold(&[old().change(with(Some(5)))]), Span::from_secs(5));
+    assert_eq!(hold(&[old(), new()]), Span::from_secs(30));
+    assert_eq!(hold(&[old(), new().change(with(Some(7)))]), Span::from_secs(7));
+    assert_eq!(hold(&[old().change(with(Some(5))), new().change(with(Some(0)))]), Span::default());
+    // On the way back the old release leads before it is ready, and on the way to one that says nothing.
+    assert_eq!(hold(&[Owned::new("web", 1, 1, 100), new()]), Span::from_secs(30));
+    assert_eq!(
+        hold(&[Owned::new("web", 1, 1, 100).change(recreate), Owned::new("web", 2, 0, 0)]),
+        Span::from_secs(30)
+    );
+    let mut stopped = new();
+    stopped.leaving = true;
+    assert_eq!(hold(&[stopped]), Span::default(), "nobody waits for what was told to stop");
+}
+
+#[test]
+fn listeners_stand_while_requests_are_held() {
+    let port =
+        |port: u16| move |it: &mut kiln_model::ReleaseContent| it.service.expose[0].listen = Some(port);
+    let serving = |number, listen| Owned::new("web", number, 1, 100).change(recreate).change(port(listen));
+    let away = |number, listen| Owned::new("web", number, 0, 0).change(recreate).change(port(listen));
+    let next = |fleets: &[Owned], last: &RouteTable| built_after(fleets, &PeerListen::Inside, last).table;
+
+    assert!(next(&[away(1, 80)], &RouteTable::default()).listeners.is_empty(), "nobody was served before");
+    let before = next(&[serving(1, 80)], &RouteTable::default());
+    let mut between = before.clone();
+    for _ in 0..2 {
+        between = next(&[away(1, 80), away(2, 80)], &between);
+        assert_eq!(between.listeners, before.listeners);
+    }
+    // Another port of the next release opens with its weight; until then requests come to the old one.
+    assert_eq!(next(&[away(1, 80), away(2, 81)], &before).listeners, before.listeners);
+    let after = next(&[away(1, 80), serving(2, 81)], &between);
+    assert_ne!(after.listeners, before.listeners);
+    assert_eq!(after.listeners.len(), 1);
+
+    let at_once = |it: &mut kiln_model::ReleaseContent| it.service.traffic.hold = Some(Span::default());
+    assert!(next(&[away(1, 80), away(2, 80).change(at_once)], &before).listeners.is_empty());
+    let mut stopped = away(1, 80);
+    stopped.leaving = true;
+    assert!(next(&[stopped], &before).listeners.is_empty());
 }
 
 #[test]

@@ -172,6 +172,7 @@ fn table(peer: Peer, folder: &Path, ports: Ports, instances: &[u16]) -> Result<R
             Peer::KilnMirror => Some(Mirror { fleet: "bench/web/2".parse()?, percent: 10 }),
             _ => None,
         },
+        hold: Span::default(),
     };
     let certificate = Certificate { chain: folder.join("cert.pem"), key: folder.join("key.pem") };
     let listener = |port, tls| Listener {

@@ -6,6 +6,7 @@
 mod support;
 
 mod connections;
+mod hold;
 mod http1;
 mod http2;
 mod limits;

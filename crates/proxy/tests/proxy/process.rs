@@ -303,3 +303,23 @@ async fn the_end_of_the_drain_says_goodbye_to_what_does_not_end() {
     drop(socket);
     assert_eq!(process.exit().await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn what_a_predecessor_holds_goes_on_with_the_successors_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = named("new").await;
+    let hold = kiln_model::Span::from_secs(600);
+    let holding = |backend| kiln_proxy::Backend { hold, ..backend };
+    let process = Process::start(folder.path(), false);
+    let client = up(folder.path()).await;
+    client.put_table(&table(1, holding(backend(&[fleet(1, 0, &[])])))).await.unwrap();
+    let addr = client.status().await.unwrap().listeners[0].addr.unwrap();
+    let asked = tokio::spawn(async move { get(addr, "/").await });
+    until(&client, "the held request", |status| !status.held.is_empty()).await;
+    let successor = Process::start(folder.path(), true);
+    let pid = successor.0.id();
+    until(&client, "the successor", |status| status.pid == pid).await;
+    client.put_table(&table(2, holding(one_fleet(&[instance("new", server.addr)])))).await.unwrap();
+    assert_eq!(asked.await.unwrap().body, "new");
+    assert_eq!(process.exit().await.code(), Some(0));
+}

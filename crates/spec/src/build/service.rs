@@ -148,6 +148,7 @@ impl Builder<'_> {
             },
             preview_header: header.map_or(default.preview_header, |name| name.to_ascii_lowercase()),
             preview_host: block.text("preview_host"),
+            hold: block.span("hold"),
         }
     }
 }

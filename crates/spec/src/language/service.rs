@@ -110,6 +110,12 @@ static TRAFFIC: Block = block(
             "The header that reaches a release without traffic. Default kiln-preview.",
         ),
         attribute("preview_host", Kind::HostName, "The host name that does."),
+        attribute(
+            "hold",
+            Kind::Duration,
+            "While no instance can take a request, requests wait so long for one; then they are answered 503. Default 30s \
+             with rollout \"recreate\", otherwise 0s: at once.",
+        ),
     ],
     &[],
 );

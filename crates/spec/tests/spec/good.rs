@@ -173,6 +173,7 @@ service "web" {
   traffic {
     request_timeout = "0s"
     upgraded        = "close"
+    hold            = "45s"
   }
   env = { TOWN = env("HOME_TOWN"), PEER = "http://${service.api}:8080/" }
 }

@@ -28,6 +28,7 @@ pub(crate) fn backend(fleets: &[Fleet]) -> Backend {
         sticky: None,
         testers: Vec::new(),
         mirror: None,
+        hold: Span::default(),
     }
 }
 
