@@ -67,13 +67,9 @@ impl LoadPlan {
             path: "/".into(),
             connections: 8,
             rate: 400,
-<<<<<<< HEAD
             timeout: Duration::from_secs(60),
-=======
-            timeout: Duration::from_secs(10),
             cookies: false,
             others: Others::default(),
->>>>>>> ca32c3c (Deploy, break and kill releases under requests of all kinds)
         }
     }
 

@@ -21,7 +21,7 @@ struct Caught {
 }
 
 /// Deploys a bad release over a good one under load of all kinds, and sees it turned back.
-fn caught(project: &Project, name: &str, bad: Variables) -> Caught {
+fn caught(project: &Project, name: &str, bad: Variables<'_>) -> Caught {
     project.up(GOOD).success();
     let load = project.mixed().start();
     wait_until("the load flows", SOON, || load.answered() > 50);
@@ -86,7 +86,7 @@ fn canary(analysis: &str) -> String {
 }
 
 /// What was rolled back from is not tried again by accident.
-fn quarantined(project: &Project, bad: Variables) {
+fn quarantined(project: &Project, bad: Variables<'_>) {
     let status = project.status();
     assert_eq!(status["quarantined"].as_array().expect("a list").len(), 1, "{status}");
     project.up(bad).code(7);
