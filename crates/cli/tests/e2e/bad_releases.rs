@@ -61,7 +61,7 @@ fn tell(name: &str, report: &LoadReport, events: &[Value]) {
     };
     let last = span.map(|(_, last)| last);
     println!(
-        "{name}: decided after {}, last answer of the bad release after {}, over after {}; {} of {} requests failed, {served} \
+        "{name}: decided after {}, last request to the bad release after {}, over after {}; {} of {} requests failed, {served} \
          were served by the bad release",
         since(at("rolling-back")),
         since(last),

@@ -86,8 +86,10 @@ fn together(db: &Connection, assessed: &[Assessed], peers: &PeerListen) -> Resul
             (Desired { fleet, size: 1, weight: 100 }, stored, [caller])
         })
         .collect();
-    let inputs: Vec<FleetInput<'_>> =
-        worlds.iter().map(|(desired, stored, instances)| FleetInput { desired, stored, instances }).collect();
+    let inputs: Vec<FleetInput<'_>> = worlds
+        .iter()
+        .map(|(desired, stored, instances)| FleetInput { desired, stored, instances, leaving: false })
+        .collect();
     let conflicts = routes::build(&inputs, peers, &RouteTable::default()).conflicts;
     if conflicts.is_empty() {
         return Ok(());

@@ -149,7 +149,8 @@ impl World {
             .filter_map(|desired| {
                 let stored = self.releases.get(&desired.fleet)?;
                 let observed = seen.observation.fleets.get(&desired.fleet);
-                Some(FleetInput { desired, stored, instances: observed.map_or(&[], |it| &it.instances) })
+                let instances = observed.map_or(&[][..], |it| &it.instances);
+                Some(FleetInput { desired, stored, instances, leaving: self.leaves(&desired.fleet) })
             })
             .collect();
         let built = routes::build(&inputs, &seen.peers, &self.table);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use kiln_model::{Expose, Protocol};
-use kiln_proxy::{Bind, Certificate, Listener, Mode, Route};
+use kiln_proxy::{Bind, Certificate, Listener, Mode, Route, RouteTable};
 
 use super::{FleetInput, Service, backends, listen_address};
 
@@ -60,12 +60,32 @@ pub enum Conflict {
     },
 }
 
+impl Claim {
+    /// Whether requests already came this way.
+    fn routed(&self, last: &RouteTable) -> bool {
+        let Claimed::Requests(wanted) = &self.route else { return false };
+        let same = last.listeners.iter().filter(|listener| listener.bind == self.bind);
+        same.into_iter().any(|listener| {
+            matches!(&listener.mode, Mode::Http { routes, .. } if routes.iter().any(|it| it.backend == wanted.backend))
+        })
+    }
+}
+
 impl Service<'_> {
     /// The claims of the leader's `expose` blocks.
-    pub(super) fn exposed(&self) -> Vec<Claim> {
-        let Some(leader) = self.leader() else { return Vec::new() };
-        let exposes = &leader.stored.release.content.service.expose;
-        exposes.iter().flat_map(|expose| self.claims(leader, expose)).collect()
+    pub(super) fn exposed(&self, last: &RouteTable) -> Vec<Claim> {
+        let all = |fleet: &FleetInput<'_>| -> Vec<Claim> {
+            let exposes = &fleet.stored.release.content.service.expose;
+            exposes.iter().flat_map(|expose| self.claims(fleet, expose)).collect()
+        };
+        match (self.leader(), self.fleets.first()) {
+            (Some(leader), _) => all(leader),
+            // Nobody serves between the two fleets of `recreate`. Requests can be told so; bytes cannot.
+            (None, Some(oldest)) if !oldest.leaving => {
+                all(oldest).into_iter().filter(|claim| claim.routed(last)).collect()
+            }
+            (None, _) => Vec::new(),
+        }
     }
 
     fn claims(&self, leader: &FleetInput<'_>, expose: &Expose) -> Vec<Claim> {

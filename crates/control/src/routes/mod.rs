@@ -3,7 +3,7 @@
 //!
 //! | part | from |
 //! |---|---|
-//! | listeners | `expose` of the newest release with weight, merged by address; peers of every fleet |
+//! | listeners | `expose` of the newest release with weight, merged by address; peers of every fleet. Between two fleets that never run together the old one's stay, so that clients are told 503 and not refused |
 //! | backends | each port of each service, keyed `environment/service/port` |
 //! | fleets of a backend | wanted fleets with their wanted weights |
 //! | `instances` | ready ones; where there is none, those that fail their probes (better than nothing); and instances that leave only because a person touched them, until their replacements are ready |
@@ -37,6 +37,8 @@ pub struct FleetInput<'a> {
     pub stored: &'a Stored,
     /// Its instances.
     pub instances: &'a [InstanceObservation],
+    /// Its service was told to stop.
+    pub leaving: bool,
 }
 
 /// How instances reach the services they call.
@@ -65,7 +67,7 @@ pub fn build(fleets: &[FleetInput<'_>], peers: &PeerListen, last: &RouteTable) -
     let backends = services.values().flat_map(|service| service.backends(&served)).collect();
     let mut claims = Vec::new();
     for service in services.values() {
-        claims.extend(service.exposed());
+        claims.extend(service.exposed(last));
     }
     for service in services.values() {
         claims.extend(peers::claims(service, &services, peers));

@@ -78,7 +78,12 @@ fn built(fleets: &[Owned], peers: &PeerListen) -> Built {
 fn built_after(fleets: &[Owned], peers: &PeerListen, last: &RouteTable) -> Built {
     let inputs: Vec<FleetInput<'_>> = fleets
         .iter()
-        .map(|it| FleetInput { desired: &it.desired, stored: &it.stored, instances: &it.instances })
+        .map(|it| FleetInput {
+            desired: &it.desired,
+            stored: &it.stored,
+            instances: &it.instances,
+            leaving: false,
+        })
         .collect();
     build(&inputs, peers, last)
 }
@@ -109,6 +114,25 @@ fn the_newest_release_with_weight_says_where_to_listen() {
     assert_eq!(port(&fleets), 81);
     (fleets[0].desired.weight, fleets[1].desired.weight) = (0, 100);
     assert_eq!(port(&fleets), 82);
+}
+
+#[test]
+fn between_two_fleets_the_old_listener_stays() {
+    let listen = |port| move |it: &mut kiln_model::ReleaseContent| it.service.expose[0].listen = Some(port);
+    let mut old = Owned::new("web", 1, 2, 100).change(listen(81));
+    let before = built(std::slice::from_ref(&old), &PeerListen::Inside).table;
+    (old.desired.weight, old.desired.size) = (0, 0);
+    let mut fleets = [old, Owned::new("web", 2, 2, 0).change(listen(82))];
+    let gap = built_after(&fleets, &PeerListen::Inside, &before).table;
+    assert_eq!(gap.listeners, before.listeners);
+    // It goes on to stay in the next table of the same gap, and goes with the shift.
+    assert_eq!(built_after(&fleets, &PeerListen::Inside, &gap).table.listeners, before.listeners);
+    fleets[1].desired.weight = 100;
+    let after = built_after(&fleets, &PeerListen::Inside, &gap).table;
+    assert!(after.listeners.len() == 1 && after.listeners != before.listeners, "{after:?}");
+    // Nobody listened before a first deploy.
+    fleets[1].desired.weight = 0;
+    assert!(built(&fleets, &PeerListen::Inside).table.listeners.is_empty());
 }
 
 #[test]

@@ -23,7 +23,7 @@ pub struct LoadReport {
     pub statuses: BTreeMap<u16, u64>,
     /// Answers by the first line of the body (at most 100 characters): which release answered.
     pub answers: BTreeMap<String, u64>,
-    /// For each such line, when it came first and last, since the beginning.
+    /// For each such line, when it came first, and when the last request was sent that it answered, since the beginning.
     pub spans: BTreeMap<String, (Duration, Duration)>,
     /// When each failure was seen, since the beginning, ascending.
     pub failed_at: Vec<Duration>,
@@ -81,7 +81,8 @@ impl LoadReport {
         self.answers.iter().filter(|(line, _)| line.starts_with(words)).map(|(_, count)| count).sum()
     }
 
-    /// When the first and the last answer came whose first line begins with `words`, since the beginning.
+    /// When the first answer came whose first line begins with `words`, and when the last request was sent that was
+    /// answered so, since the beginning.
     pub fn span(&self, words: &str) -> Option<(Duration, Duration)> {
         let spans = self.spans.iter().filter(|(line, _)| line.starts_with(words));
         spans.map(|(_, span)| *span).reduce(|one, next| (one.0.min(next.0), one.1.max(next.1)))
@@ -132,7 +133,7 @@ impl LoadReport {
         *self.statuses.entry(response.status).or_default() += 1;
         let line: String = response.text().lines().next().unwrap_or_default().chars().take(100).collect();
         *self.answers.entry(line.clone()).or_default() += 1;
-        self.spanned(line, (since, since));
+        self.spanned(line, (since, since.saturating_sub(took)));
         if response.status >= 500 {
             self.fail(shared, since, &format!("status {}", response.status));
         }

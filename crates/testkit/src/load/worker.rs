@@ -11,6 +11,9 @@ use super::{LoadPlan, LoadReport, Response, Shared};
 /// Between two requests of a client that opens a connection for each.
 const FRESH: Duration = Duration::from_millis(100);
 
+/// After a failure: whoever is refused at once must not count for thousands.
+const REST: Duration = Duration::from_millis(10);
+
 /// What a client does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -73,13 +76,23 @@ impl Client {
             let late = now > self.due + Duration::from_secs(1);
             self.due = if late { now + self.pace } else { self.due + self.pace };
             match self.ask(connection.take()) {
-                Err(error) => self.report.fail(&self.shared, self.begun.elapsed(), &error),
+                Err(error) => {
+                    self.report.fail(&self.shared, self.begun.elapsed(), &error);
+                    self.rest();
+                }
                 Ok((open, response)) => {
                     connection = Some(open).filter(|_| !response.closes && self.kind != Kind::Fresh);
                     self.report.answer(&self.shared, self.begun.elapsed(), now.elapsed(), &response);
+                    if response.status >= 500 {
+                        self.rest();
+                    }
                 }
             }
         }
+    }
+
+    fn rest(&mut self) {
+        self.due = self.due.max(Instant::now() + REST);
     }
 
     fn ask(&mut self, open: Option<Connection>) -> io::Result<(Connection, Response)> {
