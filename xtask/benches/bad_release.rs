@@ -1,8 +1,8 @@
 //! How long a bad release is in front of users once it has given its first bad answer.
 //!
 //! `bad_release KILN ROUNDS` prints a JSON list with an object for each round of each kind of release: `percent` of its
-//! requests that the release fails, `millis` from its first bad answer to its last answer at all, the users' requests
-//! that `failed`, those that it `served`, and `rate`, all the requests per second.
+//! requests that the release fails, `millis` from its first bad answer to the last request that reached it, the users'
+//! requests that `failed`, those that it `served`, and `rate`, all the requests per second.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -62,7 +62,7 @@ fn turned_back(env: &TestEnvironment, addr: SocketAddr, version: &str, percent: 
     }
     Ok(json!({
         "percent": percent,
-        "millis": (last - first).as_secs_f64() * 1000.0,
+        "millis": last.saturating_sub(first).as_secs_f64() * 1000.0,
         "failed": report.failed,
         "served": report.count(&bad) + report.count(&good),
         "rate": report.answered as f64 / report.took.as_secs_f64(),

@@ -25,7 +25,7 @@ pub struct LoadReport {
     pub answers: BTreeMap<String, u64>,
     /// For each such line, when it came first, and when the last request was sent that it answered, since the beginning.
     pub spans: BTreeMap<String, (Duration, Duration)>,
-    /// When each failure was seen, since the beginning, ascending.
+    /// When each failed request was sent, or a WebSocket was seen to be cut, since the beginning, ascending.
     pub failed_at: Vec<Duration>,
     /// WebSockets.
     pub websockets: WebSockets,
@@ -135,7 +135,7 @@ impl LoadReport {
         *self.answers.entry(line.clone()).or_default() += 1;
         self.spanned(line, (since, since.saturating_sub(took)));
         if response.status >= 500 {
-            self.fail(shared, since, &format!("status {}", response.status));
+            self.fail(shared, since.saturating_sub(took), &format!("status {}", response.status));
         }
     }
 

@@ -33,12 +33,13 @@ enum Course {
 pub(super) fn work(plan: &LoadPlan, shared: &Shared, begun: Instant) -> LoadReport {
     let mut report = LoadReport::default();
     while !shared.stop.load(Ordering::Relaxed) {
+        let asked = begun.elapsed();
         match live(plan, shared, &mut report) {
             Ok(Course::Told) => report.websockets.told += 1,
             Ok(Course::Ended) => report.websockets.ended += 1,
             Ok(Course::Refused(status)) => {
                 *report.statuses.entry(status).or_default() += 1;
-                report.fail(shared, begun.elapsed(), &format!("a WebSocket was refused with {status}"));
+                report.fail(shared, asked, &format!("a WebSocket was refused with {status}"));
                 std::thread::sleep(PACE);
             }
             Err(error) => {

@@ -77,7 +77,7 @@ impl Client {
             self.due = if late { now + self.pace } else { self.due + self.pace };
             match self.ask(connection.take()) {
                 Err(error) => {
-                    self.report.fail(&self.shared, self.begun.elapsed(), &error);
+                    self.report.fail(&self.shared, now - self.begun, &error);
                     self.rest();
                 }
                 Ok((open, response)) => {
