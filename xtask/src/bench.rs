@@ -11,6 +11,7 @@ mod peers;
 mod project;
 mod proxy;
 mod report;
+mod rollouts;
 mod start;
 mod stats;
 
@@ -45,6 +46,8 @@ const ROWS: &[(&str, Measure)] = &[
     ("deploy", deploy::blue_green),
     ("rollback", deploy::rollback),
     ("memory", memory::memory),
+    ("engine", rollouts::engine),
+    ("bad-release", rollouts::bad_release),
 ];
 
 /// Runs the rows that the arguments name, or all.

@@ -22,7 +22,7 @@ mod wait;
 
 pub use clock::FakeClock;
 pub use environment::{InstanceProcesses, RunOutcome, Running, TestEnvironment, is_alive, signal};
-pub use load::{Load, LoadPlan, LoadReport, Response, get};
+pub use load::{Load, LoadPlan, LoadReport, Others, Response, WebSockets, get};
 pub use provider::{FakeProvider, Misuse};
 pub use rng::Rng;
 pub use samples::{fleet_spec, release};

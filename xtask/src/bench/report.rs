@@ -13,8 +13,10 @@ use crate::{Error, root};
 pub enum Unit {
     /// Milliseconds.
     Millis,
-    /// Requests per second.
+    /// Requests, decisions, rollouts: whatever the row names, per second.
     PerSecond,
+    /// A ratio.
+    Times,
     /// Megabytes (10^6 bytes).
     Megabytes,
 }
@@ -137,7 +139,8 @@ impl Unit {
     fn name(self) -> &'static str {
         match self {
             Self::Millis => "ms",
-            Self::PerSecond => "requests/s",
+            Self::PerSecond => "1/s",
+            Self::Times => "times",
             Self::Megabytes => "MB",
         }
     }
@@ -148,6 +151,7 @@ impl Unit {
             Self::Millis if value >= 100.0 => format!("{value:.0} ms"),
             Self::Millis => format!("{value:.1} ms"),
             Self::PerSecond => format!("{value:.0}/s"),
+            Self::Times => format!("{value:.1} ×"),
             Self::Megabytes => format!("{value:.1} MB"),
         }
     }

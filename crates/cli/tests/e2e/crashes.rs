@@ -23,7 +23,7 @@ fn converged(project: &Project, version: &str) -> bool {
 }
 
 /// What runs is what is known: nothing is orphaned, nothing was started twice.
-fn no_orphans(project: &Project) -> bool {
+pub(crate) fn no_orphans(project: &Project) -> bool {
     let known = project.env.kiln(["ps", "--json"]).success().json();
     let mut known: Vec<String> = known["instances"]
         .as_array()

@@ -8,33 +8,6 @@ const BLUE_GREEN: &str = "rollout \"blue-green\" {}";
 const ROLLING: &str = "rollout \"rolling\" {}";
 const RECREATE: &str = "rollout \"recreate\" {}";
 
-/// Twenty good releases in a row lose no request.
-fn twenty(rollout: &str) {
-    let project = Project::new(rollout);
-    project.up(&[("VERSION", "v0")]).success();
-    let load = project.load();
-    for number in 1..=20 {
-        let version = format!("v{number}");
-        project.up(&[("VERSION", &version)]).success();
-        let body = project.body().expect("an answer");
-        assert!(body.contains(&format!("hello {version} ")), "after deploying {version}: {body}");
-    }
-    let report = load.stop();
-    report.assert_lossless();
-    assert!(report.answered > 500, "the load was too small to mean anything: {report}");
-    project.env.kiln(["down"]).success();
-}
-
-#[test]
-fn twenty_blue_green_deploys_lose_no_request() {
-    twenty(BLUE_GREEN);
-}
-
-#[test]
-fn twenty_rolling_deploys_lose_no_request() {
-    twenty(ROLLING);
-}
-
 #[test]
 fn recreate_brings_the_new_release_and_stops_the_old_first() {
     let project = Project::new(RECREATE);

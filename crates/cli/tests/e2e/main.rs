@@ -1,10 +1,15 @@
 //! The real binary against real processes, sockets and kernels, as a person would use it.
 
+mod bad_releases;
+mod bad_sources;
 mod crashes;
 mod deploys;
+mod events;
 mod examples;
 mod hands;
 mod images;
+mod killed;
 mod mistakes;
 mod reproducible;
+mod strategies;
 mod support;

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use kiln_testkit::{Load, LoadPlan, TestEnvironment, free_port, get};
+use kiln_testkit::{Load, LoadPlan, Others, TestEnvironment, free_port, get};
 use serde_json::Value;
 
 /// How long anything that should happen soon may take on a busy machine.
@@ -21,6 +21,10 @@ pub(crate) struct Project {
     pub(crate) addr: SocketAddr,
     /// The rollout block.
     pub(crate) rollout: String,
+    /// What else stands in the service's block.
+    pub(crate) in_service: String,
+    /// Blocks beside the image and the service.
+    pub(crate) beside: String,
 }
 
 impl Project {
@@ -29,14 +33,16 @@ impl Project {
         let env = TestEnvironment::new(env!("CARGO_BIN_EXE_kiln"));
         std::fs::copy(program(), env.work().join("program")).expect("the program can be copied");
         let addr = SocketAddr::from(([127, 0, 0, 1], free_port()));
-        Self { env, addr, rollout: rollout.to_owned() }
+        let (in_service, beside) = (String::new(), String::new());
+        Self { env, addr, rollout: rollout.to_owned(), in_service, beside }
     }
 
     /// Writes the spec with this environment for the program.
     pub(crate) fn spec(&self, variables: &[(&str, &str)]) {
         let lines: String =
             variables.iter().map(|(name, value)| format!("    {name} = \"{value}\"\n")).collect();
-        self.env.write("kiln.hcl", spec(self.addr.port(), &self.rollout, &lines));
+        let service = format!("{}\n\n  {}", self.rollout, self.in_service);
+        self.env.write("kiln.hcl", spec(self.addr.port(), &service, &lines) + &self.beside);
     }
 
     /// Deploys the program with this environment and waits for the end of the rollout.
@@ -48,6 +54,15 @@ impl Project {
     /// Constant load on keep-alive connections.
     pub(crate) fn load(&self) -> Load {
         LoadPlan::new(self.addr).start()
+    }
+
+    /// Requests of all kinds: kept connections and fresh ones, slow answers, WebSockets. As many requests as a debug
+    /// build answers without being starved; a release build gets a few thousand a second.
+    pub(crate) fn mixed(&self) -> LoadPlan {
+        let (connections, rate) = if cfg!(debug_assertions) { (8, 400) } else { (64, 4_000) };
+        let slow = vec!["/slow?ms=1000".to_owned(); 2];
+        let others = Others { fresh: 2, slow, websockets: 3, messages: 0 };
+        LoadPlan { connections, rate, others, ..LoadPlan::new(self.addr) }
     }
 
     /// One answer's body.

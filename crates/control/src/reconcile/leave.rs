@@ -1,6 +1,7 @@
 //! Stopping services: those that call others go before those that are called, so that the last requests of a caller
 //! still find what they need.
 
+use kiln_model::FleetId;
 use rusqlite::Connection;
 
 use super::world::World;
@@ -26,6 +27,12 @@ impl World {
             self.settle(db, &pointer.environment, &pointer.service, None)?;
         }
         Ok(())
+    }
+
+    /// Whether a fleet's service was told to stop.
+    pub(super) fn leaves(&self, fleet: &FleetId) -> bool {
+        let own = |it: &&Pointer| it.environment == fleet.environment && it.service == fleet.service;
+        self.pointers.iter().find(own).is_some_and(|it| it.leaving)
     }
 
     /// Whether anything that is left of one service calls another.

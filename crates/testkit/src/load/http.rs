@@ -40,7 +40,7 @@ pub fn get(addr: SocketAddr, host: &str, path: &str, headers: &[(&str, &str)]) -
 }
 
 /// A keep-alive connection.
-pub(super) struct Connection(BufReader<TcpStream>);
+pub(super) struct Connection(pub(super) BufReader<TcpStream>);
 
 impl Connection {
     pub(super) fn open(addr: SocketAddr, timeout: Duration) -> io::Result<Self> {
@@ -51,31 +51,14 @@ impl Connection {
         Ok(Self(BufReader::new(stream)))
     }
 
-    pub(super) fn get(&mut self, host: &str, path: &str) -> io::Result<Response> {
-        self.send(host, path, &[])?;
-        self.receive()
-    }
-
-    fn send(&mut self, host: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<()> {
+    pub(super) fn send(&mut self, host: &str, path: &str, headers: &[(&str, &str)]) -> io::Result<()> {
         let more: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
         let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: kiln-testkit\r\n{more}\r\n");
         self.0.get_mut().write_all(head.as_bytes())
     }
 
-    fn receive(&mut self) -> io::Result<Response> {
-        let status_line = self.line()?;
-        let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.ok_or_else(|| invalid(&format!("not a status line: {status_line:?}")))?;
-        let mut headers = Vec::new();
-        loop {
-            let line = self.line()?;
-            if line.is_empty() {
-                break;
-            }
-            let (name, value) =
-                line.split_once(':').ok_or_else(|| invalid(&format!("not a header: {line:?}")))?;
-            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
-        }
+    pub(super) fn receive(&mut self) -> io::Result<Response> {
+        let (status, headers) = self.head()?;
         let mut response = Response { status, headers, body: Vec::new(), closes: false };
         let says = |name, word: &str| {
             response.header(name).is_some_and(|value| value.to_ascii_lowercase().contains(word))
@@ -98,6 +81,27 @@ impl Connection {
         Ok(response)
     }
 
+    /// The head of an answer that has no body.
+    pub(super) fn status(&mut self) -> io::Result<u16> {
+        Ok(self.head()?.0)
+    }
+
+    fn head(&mut self) -> io::Result<(u16, Vec<(String, String)>)> {
+        let status_line = self.line()?;
+        let status = status_line.split(' ').nth(1).and_then(|code| code.parse().ok());
+        let status = status.ok_or_else(|| invalid(&format!("not a status line: {status_line:?}")))?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Ok((status, headers));
+            }
+            let (name, value) =
+                line.split_once(':').ok_or_else(|| invalid(&format!("not a header: {line:?}")))?;
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.0.by_ref().take(64 << 10).read_line(&mut line)? == 0 {
@@ -109,7 +113,7 @@ impl Connection {
         Ok(line.trim_end_matches(['\r', '\n']).to_owned())
     }
 
-    fn exactly(&mut self, length: u64) -> io::Result<Vec<u8>> {
+    pub(super) fn exactly(&mut self, length: u64) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         let read = self.0.by_ref().take(length).read_to_end(&mut body)?;
         if read as u64 == length {
