@@ -29,12 +29,6 @@ impl World {
         Ok(())
     }
 
-    /// Whether a fleet's service was told to stop.
-    pub(super) fn leaves(&self, fleet: &FleetId) -> bool {
-        let own = |it: &&Pointer| it.environment == fleet.environment && it.service == fleet.service;
-        self.pointers.iter().find(own).is_some_and(|it| it.leaving)
-    }
-
     /// Whether anything that is left of one service calls another.
     fn calls(&self, caller: &Pointer, called: &Pointer) -> bool {
         let left = self.fleets.iter().filter(|fleet| of(fleet, caller));
