@@ -95,7 +95,7 @@ impl ClientIo {
                 Ok(length) => self.prefix = Bytes::copy_from_slice(&some[..length]),
             }
         }
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 
