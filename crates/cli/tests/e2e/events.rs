@@ -22,7 +22,7 @@ impl Events {
         // HTTP/1.0 knows no chunks: the answer is the lines alone, to the end of the connection.
         stream.write_all(format!("GET {path} HTTP/1.0\r\nhost: kiln\r\n\r\n").as_bytes()).ok()?;
         let mut events = Self(BufReader::new(stream));
-        while events.line()? != "" {}
+        while !events.line()?.is_empty() {}
         Some(events)
     }
 

@@ -77,16 +77,19 @@ pub enum Conflict {
 
 impl Service<'_> {
     /// The claims of the leader's `expose` blocks. Between two releases, where there is no leader, those that the `last`
-    /// table granted stand on: requests that are to wait must get in.
+    /// table granted stand on: requests that are to wait must get in, and those that are not are told 503, not refused. Bytes
+    /// cannot be told anything.
     pub(super) fn exposed(&self, last: &RouteTable) -> Vec<Claim> {
         if let Some(leader) = self.leader() {
             return self.claims_of(leader).collect();
         }
-        if self.hold() == Span::default() {
+        if self.fleets.iter().any(|fleet| fleet.leaving) {
             return Vec::new();
         }
+        let waits = self.hold() > Span::default();
         let all = self.fleets.iter().rev().flat_map(|fleet| self.claims_of(fleet));
-        all.filter(|claim| last.listeners.iter().any(|listener| claim.stands(listener))).collect()
+        let told = all.filter(|claim| waits || matches!(claim.route, Claimed::Requests(_)));
+        told.filter(|claim| last.listeners.iter().any(|listener| claim.stands(listener))).collect()
     }
 
     fn claims_of(&self, fleet: &FleetInput<'_>) -> impl Iterator<Item = Claim> {

@@ -172,7 +172,8 @@ fn listeners_stand_while_requests_are_held() {
     assert_eq!(after.listeners.len(), 1);
 
     let at_once = |it: &mut kiln_model::ReleaseContent| it.service.traffic.hold = Some(Span::default());
-    assert!(next(&[away(1, 80), away(2, 80).change(at_once)], &before).listeners.is_empty());
+    let refusing = next(&[away(1, 80), away(2, 80).change(at_once)], &before);
+    assert_eq!(refusing.listeners, before.listeners, "requests that do not wait are told 503");
     let mut stopped = away(1, 80);
     stopped.leaving = true;
     assert!(next(&[stopped], &before).listeners.is_empty());
