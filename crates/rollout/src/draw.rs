@@ -12,13 +12,15 @@ const CELLS: usize = 20;
 /// Most instances that are drawn one by one.
 const DOTS: u32 = 12;
 
+/// A heading, a mark for each instance, and how many there are.
+type Column = (&'static str, char, fn(&Stage) -> u32);
+
 /// Draws a list of stages: one line each, with the instances of the new (●) and the old (○) fleet at its end, the
 /// share of the traffic (█ new, ░ old) and what is waited for; where stages compare with a baseline, its instances (◐)
 /// and its share (▒) too. Ends with a newline.
 pub fn draw(stages: &[Stage]) -> String {
     let compares = stages.iter().any(|stage| stage.baseline > 0);
-    let mut columns: Vec<(&str, char, fn(&Stage) -> u32)> =
-        vec![("new", '●', |stage| stage.new), ("old", '○', |stage| stage.old)];
+    let mut columns: Vec<Column> = vec![("new", '●', |stage| stage.new), ("old", '○', |stage| stage.old)];
     if compares {
         columns.push(("base", '◐', |stage| stage.baseline));
     }

@@ -49,3 +49,13 @@ impl ContractWorld for Fake {
 async fn the_fake_provider_keeps_the_contract() {
     contract::run(async || Fake(FakeProvider::new(FakeClock::default(), 7))).await;
 }
+
+#[tokio::test]
+async fn the_fake_provider_keeps_it_in_several_domains() {
+    let make = async || {
+        let provider = FakeProvider::new(FakeClock::default(), 7);
+        provider.zones(["b", "a"].map(String::from));
+        Fake(provider)
+    };
+    contract::run(make).await;
+}

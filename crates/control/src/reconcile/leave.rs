@@ -1,7 +1,6 @@
 //! Stopping services: those that call others go before those that are called, so that the last requests of a caller
 //! still find what they need.
 
-use kiln_model::FleetId;
 use rusqlite::Connection;
 
 use super::world::World;

@@ -153,7 +153,10 @@ impl World {
                 Some(FleetInput { desired, stored, instances, leaving: self.leaving(&desired.fleet) })
             })
             .collect();
-        let built = routes::build(&inputs, &seen.peers, &self.table);
+        // A listener that the data plane refused never stood, whatever the last table asked for.
+        let granted = seen.plane.as_ref().map_or(&self.table.listeners, |plane| &plane.table.listeners);
+        let last = RouteTable { listeners: granted.clone(), ..self.table.clone() };
+        let built = routes::build(&inputs, &seen.peers, &last);
         for conflict in built.conflicts {
             plan.complaints.push(("route requests".into(), conflict.to_string()));
         }

@@ -7,7 +7,7 @@ use kiln_testkit::Behaviour;
 use crate::world::*;
 
 fn canary(build: u8, analysis: AnalysisSpec) -> ReleaseContent {
-    let strategy = Strategy::Canary { steps: vec![10, 50], hold: Span::from_secs(10) };
+    let strategy = Strategy::Canary { steps: vec![10, 50], hold: Span::from_secs(60) };
     with(rolled_with(content("web", build), strategy), |it| it.service.rollout.analysis = Some(analysis))
 }
 

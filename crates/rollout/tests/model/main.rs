@@ -57,31 +57,31 @@ fn check_one(world: World) -> usize {
 }
 
 #[test]
-fn recreate() {
+fn every_state_of_recreate() {
     check(worlds::recreate());
 }
 
 #[test]
-fn rolling_with_surge() {
+fn every_state_of_rolling_with_surge() {
     check(worlds::rolling_with_surge());
 }
 
 #[test]
-fn rolling_with_gaps() {
+fn every_state_of_rolling_with_gaps() {
     check(worlds::rolling_with_gaps());
 }
 
 #[test]
-fn blue_green() {
+fn every_state_of_blue_green() {
     check(worlds::blue_green());
 }
 
 #[test]
-fn canary() {
+fn every_state_of_canary() {
     check(worlds::canary());
 }
 
 #[test]
-fn rests() {
+fn every_state_of_rests() {
     check(worlds::rests());
 }

@@ -96,12 +96,13 @@ pub(crate) fn rolling_with_surge() -> Vec<World> {
 }
 
 pub(crate) fn rolling_with_gaps() -> Vec<World> {
-    let nothing = Span::default();
-    [
-        around("rolling, unavailable 1", &rolled(0, 1, None, nothing)),
-        near("rolling, surge 1, unavailable 1", &rolled(1, 1, None, nothing)),
-    ]
-    .concat()
+    let gap = rolled(0, 1, None, Span::default());
+    // The smallest world in which a batch must leave fewer than it would take, because a new instance is ill.
+    let ill = World::with("rolling, unavailable 1; instances fail", gap.clone(), 4, 4, INSTANCES);
+    let mut worlds = vec![ill.only(Quality::Good)];
+    worlds.extend(around("rolling, unavailable 1", &gap));
+    worlds.extend(near("rolling, surge 1, unavailable 1", &rolled(1, 1, None, Span::default())));
+    worlds
 }
 
 pub(crate) fn blue_green() -> Vec<World> {

@@ -24,6 +24,7 @@ pub(super) async fn all<W: ContractWorld, F: AsyncFn() -> W>(make: &F) {
         a_fleet_grows_and_its_instances_are_told_apart,
         shrinking_drains_and_stops_only_what_is_drained,
         shrinking_takes_unhealthy_instances_first,
+        shrinking_empties_one_domain_after_the_other,
         saying_drained_again_is_fine,
         a_retired_instance_is_replaced_at_once,
         retiring_what_is_unknown_or_leaving_changes_nothing,
@@ -136,6 +137,28 @@ async fn shrinking_takes_unhealthy_instances_first<W: ContractWorld>(world: &W) 
     assert_eq!(ids(&fleet), ready, "the ready one should have stayed");
     provider.ensure_fleet(&spec, 0).await.expect("a fleet may shrink to nothing");
     seen.until_empty(&id).await;
+    close(&seen);
+}
+
+/// Where a provider has one domain, which it need not name, there is nothing to choose.
+async fn shrinking_empties_one_domain_after_the_other<W: ContractWorld>(world: &W) {
+    let provider = open(world).await;
+    let seen = Seen { world, provider: &provider };
+    let spec = world.fleet(1, Program::Good);
+    let id = spec.release.fleet();
+    provider.ensure_fleet(&spec, 3).await.expect("a new fleet is taken");
+    let mut left = seen.until_ready(&id, 3).await;
+    for size in [2, 1] {
+        let first = in_phase(&left, Phase::Ready).into_iter().map(|it| it.zone.clone()).min();
+        provider.ensure_fleet(&spec, size).await.expect("a fleet may shrink");
+        let count = 3 - size as usize;
+        let what = format!("{count} draining instances");
+        let before = ids(&left);
+        left = seen.until(&id, &what, |fleet| in_phase(fleet, Phase::Draining).len() == count).await;
+        let now = in_phase(&left, Phase::Draining).into_iter().filter(|it| before.contains(&it.id));
+        let zones: Vec<_> = now.map(|it| Some(it.zone.clone())).collect();
+        assert_eq!(zones, [first], "the first domain is emptied before the next one");
+    }
     close(&seen);
 }
 
