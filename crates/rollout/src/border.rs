@@ -13,11 +13,13 @@ pub(crate) fn remember(next: &mut Rollout, view: &View) {
 /// Why the stage after this gate may not begin yet.
 pub(crate) fn hindrance(rollout: &Rollout, (index, gate): (usize, usize), view: &View) -> Option<Note> {
     let stage = &rollout.stages[index];
-    if gate + 1 < stage.gates.len() || index + 1 >= rollout.stages.len() || rollout.memory.promoted {
+    if gate + 1 < stage.gates.len() || index + 1 >= rollout.stages.len() {
         return None;
     }
+    // A freeze is passed by an emergency, which is on the record, and by no promotion.
     let frozen = view.frozen.clone().map(|text| Note { kind: NoteKind::Frozen, text });
-    frozen.or_else(|| too_ill(rollout, index, view))
+    let ill = || if rollout.memory.promoted { None } else { too_ill(rollout, index, view) };
+    frozen.or_else(ill)
 }
 
 /// More of all the instances are ill than may be. Those that were before it began are not counted: the release may be

@@ -149,7 +149,10 @@ pub fn retry(rollout: &Rollout, view: &View, now_ms: i64) -> Result<Rollout, Han
     }
     let mut next = rollout.clone();
     let stage = next.memory.furthest.0.min(next.stages.len().saturating_sub(1));
-    let failed_starts = gates::fleet(view, &next.new).failed_starts;
+    // What is being started now may still fail for the reason from before.
+    let fleet = gates::fleet(view, &next.new);
+    let starting = u32::try_from(fleet.starting_since_ms.len()).unwrap_or(u32::MAX);
+    let failed_starts = fleet.failed_starts.saturating_add(starting);
     // Not before what the data plane confirmed: moving the weight back could leave it to instances that have gone.
     let shifted = next.stages.get(stage).and_then(|it| wish::position(it, &Gate::Acknowledged));
     let gate = shifted.filter(|at| next.memory.furthest.1 >= *at).unwrap_or(0);

@@ -151,7 +151,7 @@ fn what_failed_for_a_person_to_decide_can_be_tried_again() {
     let again = retry(&failed, &view, T0 + 2).unwrap();
     let same = decide(&again, &view, T0 + 3);
     assert_eq!(waits_for(&same), &Gate::Healthy, "failures from before do not count");
-    let worse = FleetView { failed_starts: 6, ..view.fleets[&id(3)].clone() };
+    let worse = FleetView { failed_starts: 7, ..view.fleets[&id(3)].clone() };
     let view = View { fleets: BTreeMap::from([(id(1), ready(4)), (id(3), worse)]), ..view };
     assert!(matches!(decide(&same.rollout, &view, T0 + 4).rollout.state, State::Failed { .. }));
 }
@@ -164,6 +164,9 @@ fn a_freeze_lets_no_stage_begin_and_stops_the_deadline() {
     assert_eq!(stands.rollout.memory.note.as_ref().unwrap().kind, NoteKind::Frozen);
     assert_eq!(stands.rollout.memory.wish.weights[&id(3)], 10);
     assert!(stands.rollout.summary().sentence.ends_with("; the freeze \"sale\" is on"));
+    let pushed = promote(&stands.rollout, act("alice", T0 + 90_000_000), true).unwrap();
+    let pushed = settle(pushed, T0 + 90_000_001, frozen);
+    assert_eq!(pushed.rollout.memory.note.as_ref().unwrap().kind, NoteKind::Frozen, "no promotion thaws it");
     let thawed = settle(stands.rollout, T0 + 90_000_001, |_| {});
     assert!(matches!(thawed.rollout.state, State::Succeeded { .. }), "{:?}", thawed.rollout.state);
 }

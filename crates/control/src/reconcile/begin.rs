@@ -1,9 +1,10 @@
 //! Beginning rollouts that wait: when what comes before them has succeeded.
 
 use kiln_model::{Against, FleetId, Release, ReleaseNumber, RolloutSpec, Span, Strategy};
-use kiln_rollout::Setup;
+use kiln_rollout::{Retried, Setup};
 use rusqlite::Connection;
 
+use super::round::Seen;
 use super::world::{World, tell};
 use crate::event::{KILN, Purpose, What};
 use crate::state::{Entry, RolloutState, StateError, Stored, releases, rollouts};
@@ -17,7 +18,8 @@ enum Turn {
 
 impl World {
     /// Begins every waiting rollout whose turn it is, and gives up those whose turn will never come.
-    pub(super) fn begin(&mut self, db: &Connection, now_ms: i64) -> Result<(), StateError> {
+    pub(super) fn begin(&mut self, db: &Connection, seen: &Seen) -> Result<(), StateError> {
+        let now_ms = seen.now_ms;
         for index in 0..self.rollouts.len() {
             if self.rollouts[index].status != RolloutState::Waiting {
                 continue;
@@ -26,7 +28,10 @@ impl World {
             match self.turn(db, &entry)? {
                 Turn::Wait => continue,
                 Turn::Never(reason) => cancel(db, &mut entry, reason, now_ms)?,
-                Turn::Begin => self.start(db, &mut entry, now_ms)?,
+                Turn::Begin => {
+                    self.start(db, &mut entry, now_ms)?;
+                    forgive(db, &mut entry, seen)?;
+                }
             }
             self.rollouts[index] = entry;
         }
@@ -138,6 +143,14 @@ impl World {
             }
         }
     }
+}
+
+/// What failed before a release is tried again is not held against it.
+fn forgive(db: &Connection, entry: &mut Entry, seen: &Seen) -> Result<(), StateError> {
+    let left = seen.observation.fleets.get(&entry.fleet).map_or(0, |fleet| fleet.failed_starts);
+    let Some(engine) = entry.engine.as_mut().filter(|_| left > 0) else { return Ok(()) };
+    engine.memory.retried = Some(Retried { at_ms: seen.now_ms, failed_starts: left });
+    rollouts::update(db, entry)
 }
 
 /// Whether a rollout by these rules has a baseline fleet.

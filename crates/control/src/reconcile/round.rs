@@ -119,7 +119,7 @@ pub(crate) fn round(db: &Connection, seen: &Seen) -> Result<Plan, StateError> {
     world.leave(db)?;
     // What ends makes room for what waits, and what begins is decided at once.
     world.decide(db, seen, &mut plan)?;
-    world.begin(db, seen.now_ms)?;
+    world.begin(db, seen)?;
     world.decide(db, seen, &mut plan)?;
     world.publish(db, seen, &mut plan)?;
     world.resize(seen, &mut plan);
