@@ -24,7 +24,7 @@ pub fn draw(stages: &[Stage]) -> String {
     if compares {
         columns.push(("base", '◐', |stage| stage.baseline));
     }
-    let column = |(title, dot, size): &(&str, char, fn(&Stage) -> u32)| {
+    let column = |(title, dot, size): &Column| {
         let cells: Vec<String> = stages.iter().map(|stage| fleet(size(stage), *dot)).collect();
         let widest = cells.iter().map(|cell| cell.chars().count()).chain([title.len()]).max().unwrap_or(0);
         (format!("{title:<widest$}  "), cells.into_iter().map(move |cell| format!("{cell:<widest$}  ")))
