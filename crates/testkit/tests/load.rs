@@ -1,5 +1,7 @@
 //! The load generator's clients of other kinds count what is lost, and nothing else.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests stand outside the test functions")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
