@@ -115,13 +115,13 @@ impl World {
 
     /// Does the next action.
     pub(crate) fn performed(&self, state: &State, fate: Fate) -> Option<State> {
-        let mut next = self.carried_out(state, fate)?;
+        let mut next = Self::carried_out(state, fate)?;
         next.broken = promises::on_action(self, state, state.pending[0], &next);
         Some(next)
     }
 
     /// The world after the next action.
-    pub(crate) fn carried_out(&self, state: &State, fate: Fate) -> Option<State> {
+    pub(crate) fn carried_out(state: &State, fate: Fate) -> Option<State> {
         let mut next = state.clone();
         match next.pending.remove(0) {
             Act::Size(fleet, size) => {

@@ -37,7 +37,7 @@ fn check_one(world: World) -> usize {
     let checked = Checked { world, edges: Mutex::new(Edges::of(world)) };
     let done = checked.checker().spawn_bfs().join();
     let (states, depth) = (done.unique_state_count(), done.max_depth());
-    for (promise, path) in done.discoveries() {
+    if let Some((promise, path)) = done.discoveries().into_iter().next() {
         let last = path.last_state();
         let steps: Vec<String> = path.clone().into_actions().iter().map(|step| format!("{step:?}")).collect();
         panic!("{}: {promise} ({:?})\n{}\n{last:?}", world.name, last.broken, steps.join("\n"));

@@ -160,7 +160,7 @@ fn loses_requests(state: &State, weights: Weights) -> bool {
 fn takes_too_many(world: &World, before: &State, after: &State) -> Option<&'static str> {
     let mut done = after.clone();
     while !done.pending.is_empty() {
-        done = world.carried_out(&done, Fate::Acknowledged)?;
+        done = World::carried_out(&done, Fate::Acknowledged)?;
     }
     let least = if lost_patience(before) { least(world, before).min(1) } else { least(world, before) };
     if done.serving() < before.serving().min(least) {
