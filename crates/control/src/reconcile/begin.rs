@@ -1,6 +1,9 @@
 //! Beginning rollouts that wait: when what comes before them has succeeded.
 
+use std::collections::BTreeMap;
+
 use kiln_model::{Against, FleetId, Release, ReleaseNumber, RolloutSpec, Span, Strategy};
+use kiln_provider::Phase;
 use kiln_rollout::{Retried, Setup};
 use rusqlite::Connection;
 
@@ -29,7 +32,7 @@ impl World {
                 Turn::Wait => continue,
                 Turn::Never(reason) => cancel(db, &mut entry, reason, now_ms)?,
                 Turn::Begin => {
-                    self.start(db, &mut entry, now_ms)?;
+                    self.start(db, &mut entry, seen)?;
                     forgive(db, &mut entry, seen)?;
                 }
             }
@@ -101,7 +104,8 @@ impl World {
         Ok(Some(fleet))
     }
 
-    fn start(&mut self, db: &Connection, entry: &mut Entry, now_ms: i64) -> Result<(), StateError> {
+    fn start(&mut self, db: &Connection, entry: &mut Entry, seen: &Seen) -> Result<(), StateError> {
+        let now_ms = seen.now_ms;
         let Some(stored) = self.releases.get(&entry.fleet).cloned() else {
             return cancel(db, entry, format!("release {} is not on record", entry.fleet.release), now_ms);
         };
@@ -123,7 +127,7 @@ impl World {
             old: old.clone().map(|old| (old, old_size)),
             baseline,
             replicas: stored.replicas,
-            zones: Vec::new(),
+            zones: old.as_ref().map(|old| zones(seen, old)).unwrap_or_default(),
             spec,
         };
         match kiln_rollout::start(setup, now_ms) {
@@ -143,6 +147,16 @@ impl World {
             }
         }
     }
+}
+
+/// Instances of a fleet by failure domain, in the order of the domains' names; empty where there is only one.
+fn zones(seen: &Seen, fleet: &FleetId) -> Vec<u32> {
+    let mut zones: BTreeMap<Option<&str>, u32> = BTreeMap::new();
+    let instances = seen.observation.fleets.get(fleet).map_or(&[][..], |it| &it.instances);
+    for instance in instances.iter().filter(|it| it.phase < Phase::Draining) {
+        *zones.entry(instance.zone.as_deref()).or_default() += 1;
+    }
+    if zones.len() > 1 { zones.into_values().collect() } else { Vec::new() }
 }
 
 /// What failed before a release is tried again is not held against it.

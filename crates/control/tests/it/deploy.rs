@@ -211,3 +211,27 @@ async fn bad_requests_are_refused_with_the_next_step_and_change_nothing() {
     assert_eq!(error.to_string(), "service web in environment dev is of project shop, not of blog");
     world.settled(&[("dev/web/1", 3)]).await;
 }
+
+#[tokio::test]
+async fn a_rolling_update_takes_from_one_failure_domain_at_a_time() {
+    let world = World::new().await;
+    world.provider.zones(["a".to_owned(), "b".to_owned()]);
+    let sized = |build| {
+        let strategy = Strategy::Rolling {
+            max_surge: Amount::Count(0),
+            max_unavailable: Amount::Count(3),
+            batch: None,
+            pause: Span::from_secs(0),
+        };
+        with(rolled_with(content("web", build), strategy), |it| it.service.replicas = 4)
+    };
+    world.deploy(sized(1)).await;
+    let answer = world.try_deploy(vec![sized(2)]).await.unwrap();
+    world.ended(answer.services[0].rollout.unwrap(), answer.after).await;
+    let stages = world.events().await.into_iter().rev().find_map(|event| match event.what {
+        What::Started { stages, .. } => Some(stages),
+        _ => None,
+    });
+    let sizes: Vec<_> = stages.unwrap().iter().map(|stage| (stage.new, stage.old)).collect();
+    assert_eq!(sizes, [(0, 2), (2, 0), (4, 0)], "two domains of two instances each");
+}
