@@ -14,6 +14,9 @@ use crate::home::Home;
 /// A cold start reads the state and adopts instances; anything beyond this is a fault worth telling.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// The kernel takes no longer to tear a killed process down, its sockets included.
+const DYING: Duration = Duration::from_secs(2);
+
 /// A control plane that answered.
 pub(crate) struct Control {
     client: Client,
@@ -32,10 +35,17 @@ impl Control {
     /// The running control plane, if there is one.
     pub(crate) fn find() -> Result<Option<Self>> {
         let client = Client::new(Home::find()?.serve_socket());
-        match crate::context::wait(async { Ok(client.version().await) })? {
-            Ok(_) => Ok(Some(Self { client })),
-            Err(ClientError::NotRunning { .. }) => Ok(None),
-            Err(error) => Err(failure(error)),
+        let begun = Instant::now();
+        loop {
+            match crate::context::wait(async { Ok(client.version().await) })? {
+                Ok(_) => return Ok(Some(Self { client })),
+                Err(ClientError::NotRunning { .. }) => return Ok(None),
+                // One that is just dying still takes the connection and breaks it. Asking again changes nothing.
+                Err(ClientError::Broken { .. }) if begun.elapsed() < DYING => {
+                    std::thread::sleep(Duration::from_millis(3));
+                }
+                Err(error) => return Err(failure(error)),
+            }
         }
     }
 
