@@ -35,6 +35,8 @@ pub(crate) struct Memory {
     wanted: u64,
     /// The version that the data plane refused last, and how often; nothing was taken since.
     refused: Option<(u64, u32)>,
+    /// A table was handed over and nothing came back: it may be in force by now, or be later.
+    unanswered: bool,
     pub(super) checks: BTreeMap<RolloutId, Option<Result<(), String>>>,
     draining_since: BTreeMap<InstanceId, i64>,
     /// The time of the last failure told of, by fleet; `None` before the first look.
@@ -55,7 +57,8 @@ pub(crate) struct Memory {
 impl Memory {
     /// The data plane, when it answers and the table in force is known.
     pub(crate) fn plane(&self) -> Option<DataPlane> {
-        let status = self.status.as_ref().filter(|status| status.version == self.acked.version)?;
+        let known = |status: &&Status| !self.unanswered && status.version == self.acked.version;
+        let status = self.status.as_ref().filter(known)?;
         // A data plane that lost its disk begins at 0: it knows nothing, which is no statement about instances.
         let lost = status.version == 0 && self.wanted > 0;
         (!lost).then(|| DataPlane { table: self.acked.clone(), status: status.clone() })
@@ -87,6 +90,7 @@ impl Memory {
     pub(super) fn acknowledged(&mut self, table: RouteTable) {
         self.version = self.version.max(table.version);
         self.refused = None;
+        self.unanswered = false;
         self.acked = table;
     }
 
@@ -95,10 +99,16 @@ impl Memory {
         self.version = self.version.max(version);
     }
 
+    /// A table was handed over and nothing came back.
+    pub(super) fn unanswered(&mut self) {
+        self.unanswered = true;
+    }
+
     /// The data plane has refused a table. Returns how often it has by now.
     pub(super) fn refuses(&mut self, version: u64) -> u32 {
         let times = self.refused.filter(|(last, _)| *last == version).map_or(0, |(_, times)| times) + 1;
         self.refused = Some((version, times));
+        self.unanswered = false;
         times
     }
 

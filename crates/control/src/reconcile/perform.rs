@@ -132,7 +132,9 @@ impl<P: Provider, T: Traffic> Control<P, T> {
                         next.again = times >= REFUSALS && self.turn_back(&refused.error).await;
                     }
                     TrafficError::Unreachable { .. } => {
-                        self.memory().saw(None);
+                        let mut memory = self.memory();
+                        memory.unanswered();
+                        memory.saw(None);
                     }
                 }
             }
