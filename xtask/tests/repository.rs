@@ -56,6 +56,7 @@ fn crates_use_each_other_as_the_committed_graph_says() {
 const ORDER: &[&str] = &[
     "kiln-model",
     "kiln-calendar",
+    "kiln-outbound",
     "kiln-spec",
     "kiln-store",
     "kiln-debian",
