@@ -8,6 +8,7 @@ mod name;
 mod quantity;
 mod recipe;
 mod release;
+mod requirement;
 mod rollout;
 mod service;
 
@@ -19,6 +20,7 @@ pub use recipe::{
     RunStep, Scripts, Step, Stop, VolumeDecl,
 };
 pub use release::{Release, ReleaseContent};
+pub use requirement::{Requirement, RequirementError};
 pub use rollout::{
     Against, Amount, AnalysisSpec, Approval, CanaryTraffic, Checkpoint, HeaderMatch, Metric, MetricSource,
     RolloutSpec, Sticky, Strategy, SyntheticProbe,

@@ -1,0 +1,1 @@
+//! Keys, signatures, evidence about images, and the ledger's chain.

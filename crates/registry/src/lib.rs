@@ -1,0 +1,1 @@
+//! The OCI distribution specification 1.1: the server that `kiln registry` is, and the client that pushes and pulls.

@@ -1,0 +1,9 @@
+//! What is in an image and what is known against it: inventory (SBOM), advisories, secrets, policy.
+//!
+//! Nothing here decides whether an image is promoted; that is for those who require the evidence.
+
+mod package;
+mod severity;
+
+pub use package::{Ecosystem, Location, Package};
+pub use severity::Severity;
