@@ -26,6 +26,6 @@ pub use rollout::{
     RolloutSpec, Sticky, Strategy, SyntheticProbe,
 };
 pub use service::{
-    Check, CheckProbe, Environment, Expose, Freeze, Limits, Project, Service, Tls, TrafficSpec,
+    Check, CheckProbe, Environment, Expose, Freeze, Limits, Project, Service, Tls, TrafficSpec, TrustedKey,
     UpgradedDrain, VolumeMount,
 };

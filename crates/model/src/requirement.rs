@@ -52,7 +52,7 @@ pub enum RequirementError {
     #[error("{0:?} has no closing bracket")]
     Bracket(String),
     /// What is in the brackets does not fit.
-    #[error("{text:?} is not complete: write it like \"{example}\"")]
+    #[error("{text:?} is not complete")]
     Shape {
         /// The text.
         text: String,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, Bytes, Command, Name, Recipe, RolloutSpec, Span, Strategy};
+use crate::{Amount, Bytes, Command, Name, Recipe, Requirement, RolloutSpec, Span, Strategy};
 
 /// The evaluated spec: all that `kiln.hcl` and its sister files say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,12 @@ pub struct Project {
     pub services: BTreeMap<Name, Service>,
     /// Environment blocks; at least `dev`.
     pub environments: BTreeMap<Name, Environment>,
+    /// Public keys that signatures are verified with; the home's own when there is none.
+    #[serde(default)]
+    pub keys: BTreeMap<Name, TrustedKey>,
+    /// `registry = "registry.example.com/shop"`: where `kiln ship` pushes images, a repository for each.
+    #[serde(default)]
+    pub registry: Option<String>,
 }
 
 /// `service "web" { … }`.
@@ -174,13 +180,43 @@ pub enum CheckProbe {
 /// `environment "prod" { protected = true }`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Environment {
-    /// Deploys need evidence and approval.
+    /// Images come here only by promotion.
     pub protected: bool,
-    /// Evidence that must be there.
-    pub requires: Vec<String>,
+    /// Evidence that must be there about an image before it is deployed here.
+    pub requires: Vec<Requirement>,
+    /// Where it stands among the environments as the spec writes them. Images are promoted along this order; `None` is
+    /// beside it, as a `dev` is that the spec does not write.
+    #[serde(default)]
+    pub position: Option<usize>,
+    /// Environment variables of every service here, over those of its block.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
     /// When nothing is deployed.
     #[serde(default)]
     pub freezes: Vec<Freeze>,
+}
+
+/// `key "release" { file = "release.pub" }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TrustedKey {
+    /// PEM file with the public key, relative to the spec.
+    pub file: String,
+}
+
+impl Project {
+    /// The environments in the order in which images are promoted.
+    pub fn promotion_order(&self) -> Vec<&Name> {
+        let placed = self.environments.iter().filter_map(|(name, it)| Some((it.position?, name)));
+        let order: BTreeMap<usize, &Name> = placed.collect();
+        order.into_values().collect()
+    }
+
+    /// The environment whose images are promoted to this one: the one before it.
+    pub fn promoted_from(&self, environment: &Name) -> Option<&Name> {
+        let order = self.promotion_order();
+        let at = order.iter().position(|name| *name == environment)?;
+        at.checked_sub(1).map(|before| order[before])
+    }
 }
 
 /// `freeze "weekend" { begins = "0 18 * * FRI" lasts = "62h" timezone = "Europe/Berlin" }` in an environment.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use kiln_model::Name;
+
 /// Finds a variable of the environment.
 type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
@@ -12,13 +14,15 @@ type Lookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 pub struct Inputs {
     /// Values from `--var name=value`. Each must be declared by the spec.
     pub variables: BTreeMap<String, String>,
+    /// The environment whose `variables` count; none when it is `None` or the spec has no such environment.
+    pub environment: Option<Name>,
     env: Lookup,
 }
 
 impl Inputs {
     /// No variables, and an empty environment.
     pub fn none() -> Self {
-        Self { variables: BTreeMap::new(), env: Arc::new(|_| None) }
+        Self { variables: BTreeMap::new(), environment: None, env: Arc::new(|_| None) }
     }
 
     /// No variables, and the environment of this process.
@@ -30,6 +34,13 @@ impl Inputs {
     #[must_use]
     pub fn with_env(mut self, env: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
         self.env = Arc::new(env);
+        self
+    }
+
+    /// Evaluates for an environment.
+    #[must_use]
+    pub fn for_environment(mut self, environment: Name) -> Self {
+        self.environment = Some(environment);
         self
     }
 

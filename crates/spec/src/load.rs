@@ -112,10 +112,12 @@ fn evaluate(
     values::names(&mut world, &bodies);
     values::variables(&mut world, &bodies, inputs);
     values::locals(&mut world, &bodies);
-    let name = project_name(&world, &bodies, dir);
+    let root = values::root(&world, &bodies);
+    let name = project_name(&world, root.as_ref(), dir);
+    let registry = root.as_ref().and_then(|root| root.text("registry"));
     let sections = sections(&world, &bodies);
     let project = match name {
-        Some(name) if !world.partial => Some(build::project(&world, name, &sections)),
+        Some(name) if !world.partial => Some(build::project(&world, name, registry, &sections)),
         _ => None,
     };
     (project, collect(&sections))
@@ -145,8 +147,8 @@ fn sections<'t>(world: &World<'_>, bodies: &'t [(FileId, Body)]) -> Vec<Section<
     sections
 }
 
-fn project_name(world: &World<'_>, bodies: &[(FileId, Body)], dir: &Path) -> Option<Name> {
-    let root = values::root(world, bodies)?;
+fn project_name(world: &World<'_>, root: Option<&Section<'_>>, dir: &Path) -> Option<Name> {
+    let root = root?;
     if root.has("project") {
         return root.named("project");
     }

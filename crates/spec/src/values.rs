@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use hcl_edit::Span;
+use hcl_edit::expr::Expression;
 use hcl_edit::structure::{Block as SyntaxBlock, Body};
+use kiln_model::Name;
 
 use crate::diagnostic::Diagnostic;
-use crate::eval::{Declaration, Definition, Room, World, evaluate_locals, evaluate_variable, read_type};
+use crate::eval::{
+    Declaration, Definition, Room, World, evaluate_locals, evaluate_variable, read_type, setting_value,
+};
 use crate::inputs::Inputs;
 use crate::language::{ROOT, is_identifier};
 use crate::read::{Reader, Section};
 use crate::report::Problem;
-use crate::source::FileId;
+use crate::source::{FileId, Place};
 use crate::suggest::did_you_mean;
 
 type Bodies = [(FileId, Body)];
@@ -33,6 +38,40 @@ pub(crate) fn names(world: &mut World<'_>, bodies: &Bodies) {
     world.services = labels("service").into_iter().collect();
 }
 
+/// What an environment gives a variable.
+struct Setting<'t> {
+    environment: &'t str,
+    name: &'t str,
+    file: FileId,
+    key: std::ops::Range<usize>,
+    expr: &'t Expression,
+}
+
+impl Setting<'_> {
+    fn place(&self) -> Place {
+        Place::new(self.file, self.key.clone())
+    }
+}
+
+/// What stands in the `variables` blocks of all environments. What else is wrong with them is told when they are read
+/// with everything else.
+fn settings(bodies: &Bodies) -> Vec<Setting<'_>> {
+    let mut settings = Vec::new();
+    for (file, environment) in blocks(bodies, "environment") {
+        let Some(label) = environment.labels.first() else { continue };
+        for block in environment.body.blocks().filter(|block| block.has_ident("variables")) {
+            settings.extend(block.body.attributes().map(|attribute| Setting {
+                environment: label.as_str(),
+                name: attribute.key.value().as_str(),
+                file,
+                key: attribute.key.span().unwrap_or(0..0),
+                expr: &attribute.value,
+            }));
+        }
+    }
+    settings
+}
+
 fn sections<'t>(world: &World<'_>, bodies: &'t Bodies, name: &'static str) -> Vec<Section<'t>> {
     let Some(def) = ROOT.block(name) else { return Vec::new() };
     let mut seen = BTreeMap::new();
@@ -49,6 +88,7 @@ fn sections<'t>(world: &World<'_>, bodies: &'t Bodies, name: &'static str) -> Ve
 /// Evaluates the `variable` blocks.
 pub(crate) fn variables(world: &mut World<'_>, bodies: &Bodies, inputs: &Inputs) {
     let sections = sections(world, bodies, "variable");
+    let settings = settings(bodies);
     for section in &sections {
         let kind = match section.entries.get("type") {
             Some(entry) => read_type(world, entry.place, entry.expr),
@@ -61,8 +101,20 @@ pub(crate) fn variables(world: &mut World<'_>, bodies: &Bodies, inputs: &Inputs)
             default: section.entries.get("default").map(|entry| entry.expr),
         };
         let given = inputs.variables.get(&declaration.name).map(String::as_str);
-        let value = evaluate_variable(world, &declaration, given);
+        let mut here = None;
+        for setting in settings.iter().filter(|setting| setting.name == declaration.name) {
+            let value = setting_value(world, &declaration, setting.place(), setting.expr);
+            let chosen = inputs.environment.as_ref().map(Name::as_str) == Some(setting.environment);
+            here = if chosen { Some(value) } else { here };
+        }
+        let value = evaluate_variable(world, &declaration, given, here);
         world.variables.insert(declaration.name, value);
+    }
+    for setting in settings.iter().filter(|setting| !world.variables.contains_key(setting.name)) {
+        let message = format!("the spec has no variable `{}`", setting.name);
+        let help = did_you_mean(setting.name, world.variables.keys().map(String::as_str));
+        let help = help.unwrap_or_else(|| format!("declare it with: variable \"{}\" {{}}", setting.name));
+        world.report.add(Problem::error(setting.place(), message).help(help));
     }
     if world.partial {
         return;

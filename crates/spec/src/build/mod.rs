@@ -18,14 +18,19 @@ mod strategy;
 
 use std::collections::BTreeMap;
 
-use kiln_model::{Environment, Name, Project};
+use kiln_model::{Environment, Name, Project, TrustedKey};
 
 use self::image::ImageDraft;
 use crate::eval::World;
 use crate::read::Section;
 
 /// Builds the project of all sections of the top. It is of use only when nothing was reported.
-pub(crate) fn project(world: &World<'_>, name: Name, sections: &[Section<'_>]) -> Project {
+pub(crate) fn project(
+    world: &World<'_>,
+    name: Name,
+    registry: Option<String>,
+    sections: &[Section<'_>],
+) -> Project {
     let of = |kind: &'static str| sections.iter().filter(move |section| section.def.name == kind);
     let mut images: BTreeMap<Name, ImageDraft> = BTreeMap::new();
     for draft in of("image").filter_map(|section| image::build(world, section)) {
@@ -39,20 +44,40 @@ pub(crate) fn project(world: &World<'_>, name: Name, sections: &[Section<'_>]) -
     relations::services(world, &services);
     expose::check_all(world, &images, &services);
     let checks = of("check").filter_map(|section| check::build(world, &images, section)).collect();
-    let mut environments: BTreeMap<Name, Environment> = of("environment")
-        .filter_map(|section| Some((section.name()?, environment::build(world, section))))
-        .collect();
-    if let Ok(dev) = Name::new("dev") {
-        environments.entry(dev).or_default();
-    }
-    for section in of("environment") {
-        environment::check_requirements(world, section, &environments);
-    }
+    let keys = of("key").filter_map(environment::key).collect();
+    let environments = environments(world, of("environment"), &keys);
     Project {
         name,
         images: images.into_iter().map(|(name, draft)| (name, draft.recipe)).collect(),
         checks,
         services: services.into_iter().map(|(name, draft)| (name, draft.service)).collect(),
         environments,
+        keys,
+        registry,
     }
+}
+
+/// The environments. There is always a `dev`; it is the first when the spec writes none, or protects its first.
+fn environments<'s, 't: 's>(
+    world: &World<'_>,
+    sections: impl Iterator<Item = &'s Section<'t>> + Clone,
+    keys: &BTreeMap<Name, TrustedKey>,
+) -> BTreeMap<Name, Environment> {
+    let mut environments = BTreeMap::new();
+    for (index, section) in sections.clone().enumerate() {
+        if let Some(name) = section.name() {
+            environments.entry(name).or_insert_with(|| environment::build(world, section, index + 1));
+        }
+    }
+    let first = environments.values().min_by_key(|it: &&Environment| it.position);
+    let begins = first.is_none_or(|it| it.protected);
+    if let Ok(dev) = Name::new("dev") {
+        let beside = Environment { position: begins.then_some(0), ..Environment::default() };
+        environments.entry(dev).or_insert(beside);
+    }
+    let known = environment::Known { environments: &environments, keys };
+    for section in sections {
+        environment::check_requirements(world, section, &known);
+    }
+    environments
 }

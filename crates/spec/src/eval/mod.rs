@@ -26,7 +26,7 @@ pub(crate) use self::budget::{Budget, Excess};
 pub(crate) use self::locals::{Definition, evaluate as evaluate_locals};
 pub(crate) use self::number::Number;
 pub(crate) use self::value::{Reference, Referent, Value};
-pub(crate) use self::variables::{Declaration, evaluate as evaluate_variable, read_type};
+pub(crate) use self::variables::{Declaration, evaluate as evaluate_variable, read_type, setting_value};
 use crate::files::Files;
 use crate::report::{Problem, Report, Told};
 use crate::source::{FileId, Place};

@@ -39,10 +39,18 @@ pub(crate) fn read_type(world: &World<'_>, here: Place, expr: &Expression) -> To
     })
 }
 
-/// Evaluates a variable from, in this order, the given values, `KILN_VAR_name` and its default.
-pub(crate) fn evaluate(world: &World<'_>, declaration: &Declaration<'_>, given: Option<&str>) -> Told<Value> {
+/// Evaluates a variable from, in this order, the given values, `KILN_VAR_name`, what the environment says (`here`) and
+/// its default.
+pub(crate) fn evaluate(
+    world: &World<'_>,
+    declaration: &Declaration<'_>,
+    given: Option<&str>,
+    here: Option<Told<Value>>,
+) -> Told<Value> {
     let name = &declaration.name;
-    let default = declaration.default.map(|expr| default_value(world, declaration, expr));
+    let what = "the default of the variable";
+    let default = declaration.default.map(|expr| typed(world, declaration, declaration.place, expr, what));
+    let default = here.or(default);
     let from_env = || (world.env)(&format!("KILN_VAR_{name}"));
     let (text, origin) = match given {
         Some(text) => (text.to_owned(), format!("--var {name}=…")),
@@ -69,19 +77,32 @@ pub(crate) fn evaluate(world: &World<'_>, declaration: &Declaration<'_>, given: 
     })
 }
 
-fn default_value(world: &World<'_>, declaration: &Declaration<'_>, expr: &Expression) -> Told<Value> {
-    let scope = Scope::new(world, Room::Constant, declaration.place);
+/// What an environment gives a variable; `place` is where.
+pub(crate) fn setting_value(
+    world: &World<'_>,
+    declaration: &Declaration<'_>,
+    place: Place,
+    expr: &Expression,
+) -> Told<Value> {
+    typed(world, declaration, place, expr, "the value of the variable")
+}
+
+/// A constant of the variable's type. `what` begins a sentence.
+fn typed(
+    world: &World<'_>,
+    declaration: &Declaration<'_>,
+    here: Place,
+    expr: &Expression,
+    what: &str,
+) -> Told<Value> {
+    let scope = Scope::new(world, Room::Constant, here);
     let value = scope.eval(expr)?;
     let kind = declaration.kind?;
     if kind.admits(&value) {
         return Ok(value);
     }
     let name = &declaration.name;
-    let message = format!(
-        "the default of the variable `{name}` must be {}, not {}",
-        kind.described(),
-        value.described()
-    );
+    let message = format!("{what} `{name}` must be {}, not {}", kind.described(), value.described());
     let problem =
         Problem::error(scope.place_of(expr), message).help(format!("write it like {}", kind.example()));
     Err::<Value, Reported>(world.report.add(problem))

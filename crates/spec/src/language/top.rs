@@ -2,7 +2,7 @@
 
 use super::image::{COMMAND_CHECK, HTTP_CHECK, IMAGE};
 use super::service::SERVICE;
-use super::{Attribute, Block, Count, Kind, Label, attribute, block, required};
+use super::{Block, Count, Kind, Label, attribute, block, required};
 
 /// The file.
 pub(crate) static ROOT: Block = block(
@@ -10,8 +10,15 @@ pub(crate) static ROOT: Block = block(
     Label::None,
     Count::Once,
     "All `*.kiln.hcl` files and `kiln.hcl` of a folder are read together as one spec.",
-    &[attribute("project", Kind::Name, "The project's name. Default: the folder's name, made fit.")],
-    &[&VARIABLE, &LOCALS, &IMAGE, &CHECK, &POLICY, &SERVICE, &ENVIRONMENT],
+    &[
+        attribute("project", Kind::Name, "The project's name. Default: the folder's name, made fit."),
+        attribute(
+            "registry",
+            Kind::Text,
+            "Where `kiln ship` pushes images, such as \"registry.example.com/shop\": a repository below it for each image.",
+        ),
+    ],
+    &[&VARIABLE, &LOCALS, &IMAGE, &CHECK, &POLICY, &SERVICE, &ENVIRONMENT, &KEY],
 );
 
 static VARIABLE: Block = block(
@@ -84,19 +91,50 @@ static ENVIRONMENT: Block = block(
     "environment",
     Label::Name,
     Count::Unique,
-    "A place to deploy to. There is always a `dev`.",
+    "A place to deploy to. Images are promoted from each environment to the next, in the order of the spec. \
+     There is always a `dev`.",
     &[
-        attribute("protected", Kind::Bool, "Whether deployments need evidence and approval. Default false."),
-        Attribute {
-            without_effect: true,
-            ..attribute(
-                "requires",
-                Kind::Evidence,
-                "Evidence an image needs: `tested`, `scanned`, `approved(count)`, `soaked(environment, duration)`.",
-            )
-        },
+        attribute(
+            "protected",
+            Kind::Bool,
+            "Whether images come here by `kiln promote` alone. Without `requires`, a protected environment requires \
+             `built-from`, `tested`, `scanned` and `signed`. Default false.",
+        ),
+        attribute(
+            "requires",
+            Kind::Evidence,
+            "Evidence an image needs: `built-from`, `tested`, `scanned`, `scanned(max age)`, `signed`, `signed(key, …)`, \
+             `soaked(environment, duration)`, `approved(count)`, `approved(count, person, …)`.",
+        ),
+        attribute(
+            "env",
+            Kind::EnvMap,
+            "Environment variables of every service here, over the service's own.",
+        ),
+        attribute("provider", Kind::Choice(&["local"]), "What runs the instances. Default \"local\"."),
     ],
-    &[&FREEZE],
+    &[&VARIABLES, &FREEZE],
+);
+
+static VARIABLES: Block = Block {
+    open: true,
+    ..block(
+        "variables",
+        Label::None,
+        Count::Once,
+        "Values of the spec's variables here. `--var` and `KILN_VAR_name` come before them, defaults after.",
+        &[],
+        &[],
+    )
+};
+
+static KEY: Block = block(
+    "key",
+    Label::Name,
+    Count::Unique,
+    "A public key that signatures are verified with. Without any, the keys of the home are trusted.",
+    &[required("file", Kind::LocalFile, "PEM file, as `kiln key public` prints it.")],
+    &[],
 );
 
 static FREEZE: Block = block(
