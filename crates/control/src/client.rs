@@ -157,6 +157,16 @@ impl Client {
         self.post("/v1/down", request).await
     }
 
+    /// What is proven about images.
+    pub async fn prove(&self, request: &ProveRequest) -> Result<ProveAnswer, ClientError> {
+        self.post("/v1/prove", request).await
+    }
+
+    /// How two environments differ.
+    pub async fn compare(&self, request: &CompareRequest) -> Result<CompareAnswer, ClientError> {
+        self.post("/v1/compare", request).await
+    }
+
     /// Lifts quarantines.
     pub async fn lift(&self, request: &LiftRequest) -> Result<LiftAnswer, ClientError> {
         self.post("/v1/lift", request).await

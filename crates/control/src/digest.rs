@@ -18,6 +18,20 @@ pub fn content_digest(content: &ReleaseContent) -> Digest {
     Digest::from_bytes(Sha256::digest(value.to_string().as_bytes()).into())
 }
 
+/// The digest of everything of a release but its image and the number of replicas: equal in two environments when the
+/// same image would run there in the same way.
+pub fn config_digest(content: &ReleaseContent) -> Digest {
+    let mut value = serde_json::to_value(content).unwrap_or_default();
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("image");
+    }
+    if let Some(service) = value.get_mut("service").and_then(Value::as_object_mut) {
+        service.remove("replicas");
+    }
+    sort(&mut value);
+    Digest::from_bytes(Sha256::digest(value.to_string().as_bytes()).into())
+}
+
 fn sort(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -42,6 +56,10 @@ mod tests {
         assert_eq!(content_digest(&one), content_digest(&other));
         other.service.env.insert("LOG_LEVEL".into(), "debug".into());
         assert_ne!(content_digest(&one), content_digest(&other));
+        assert_ne!(config_digest(&one), config_digest(&other));
+        let other = content("web", "two");
+        assert_ne!(content_digest(&one), content_digest(&other));
+        assert_eq!(config_digest(&one), config_digest(&other));
     }
 
     #[test]

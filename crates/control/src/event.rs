@@ -1,7 +1,7 @@
 //! Events: what happened, to whom, when, by whom and why. They are appended in the same transaction as the
 //! decision they tell of, feed live progress and the history, and are never changed afterwards.
 
-use kiln_model::{Digest, InstanceId, Name, ReleaseNumber};
+use kiln_model::{Digest, InstanceId, Name, ReleaseNumber, Requirement};
 use kiln_provider::{Failure, RetireReason};
 use kiln_rollout::{Gate, Note, Stage};
 use serde::{Deserialize, Serialize};
@@ -133,6 +133,22 @@ pub enum What {
     Emergency {
         /// The freeze that was on; `None` when none was.
         freeze: Option<String>,
+        /// Why.
+        reason: String,
+    },
+    /// What its environment requires was there.
+    Proven {
+        /// The environment that it was promoted from.
+        from: Option<Name>,
+        /// What was required.
+        requires: Vec<Requirement>,
+        /// Digests of the statements and signatures that proved it.
+        evidence: Vec<Digest>,
+    },
+    /// A person had it deployed without what its environment requires.
+    Bypassed {
+        /// What was missing.
+        missing: Vec<String>,
         /// Why.
         reason: String,
     },
@@ -278,6 +294,7 @@ impl What {
                 | Self::Promoted { .. }
                 | Self::Retried { .. }
                 | Self::Emergency { .. }
+                | Self::Bypassed { .. }
                 | Self::RollingBack { .. }
                 | Self::Lifted { .. }
                 | Self::Resized { .. }

@@ -167,7 +167,7 @@ async fn assemble(
     for warning in &warnings {
         tracing::warn!(warning);
     }
-    Ok(Control::new(provider, client, state, SystemClock, Settings { peers, warnings }))
+    Ok(Control::new(provider, client, state, SystemClock, Settings { peers, warnings, proofs: Arc::new(crate::proof::NoProofs) }))
 }
 
 fn listen(path: &Path) -> Result<Api, ServeError> {

@@ -4,7 +4,7 @@ use kiln_model::{Digest, Freeze, Name, ReleaseContent, ReleaseNumber, RolloutSpe
 use kiln_rollout::Stage;
 use serde::{Deserialize, Serialize};
 
-use super::UnderWay;
+use super::{ProofRules, UnderWay};
 use crate::diff::Difference;
 use crate::event::RolloutId;
 
@@ -28,6 +28,9 @@ pub struct DeployRequest {
     /// Why it is deployed all the same during a freeze.
     #[serde(default)]
     pub emergency: Option<String>,
+    /// What must be proven about the images.
+    #[serde(default)]
+    pub proof: ProofRules,
 }
 
 /// What a deploy set off. It is durable; follow the events after `after` to see it happen.

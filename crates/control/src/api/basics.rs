@@ -49,6 +49,8 @@ pub enum ErrorKind {
     Conflict,
     /// The content is in quarantine (409).
     Quarantined,
+    /// What the environment requires is not proven (409).
+    Unproven,
     /// The provider, the data plane or the control plane does not answer (503).
     Unavailable,
     /// Client and server do not understand each other (400).

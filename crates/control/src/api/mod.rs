@@ -21,6 +21,8 @@
 //! | `POST /v1/instances/{id}/stop` with [`InstanceRequest`] | [`InstanceStatus`] |
 //! | `POST /v1/instances/{id}/taint` with [`InstanceRequest`] | [`InstanceStatus`] |
 //! | `POST /v1/instances/{id}/exec` with [`ExecBody`] | [`kiln_provider::ExecResult`] |
+//! | `POST /v1/prove` with [`ProveRequest`] | [`ProveAnswer`] |
+//! | `POST /v1/compare` with [`CompareRequest`] | [`CompareAnswer`] |
 //! | `GET /v1/references` | [`ReferencesAnswer`] |
 //! | `POST /v1/shutdown` with [`ShutdownRequest`] | [`VersionAnswer`], then the control plane ends |
 //!
@@ -30,10 +32,12 @@ mod acts;
 mod basics;
 mod hand;
 mod instances;
+mod proof;
 mod sights;
 
 pub use acts::*;
 pub use basics::*;
 pub use hand::*;
 pub use instances::*;
+pub use proof::*;
 pub use sights::*;

@@ -87,6 +87,8 @@ fn router<P: Provider, T: Traffic>(desk: Desk<P, T>) -> Router {
         .route("/v1/lift", post(routes::lift::<P, T>))
         .route("/v1/status", get(routes::status::<P, T>))
         .route("/v1/history", get(routes::history::<P, T>))
+        .route("/v1/prove", post(routes::prove::<P, T>))
+        .route("/v1/compare", post(routes::compare::<P, T>))
         .route("/v1/references", get(routes::references::<P, T>))
         .route("/v1/shutdown", post(routes::shutdown::<P, T>))
         .route("/v1/events", get(events::events::<P, T>))

@@ -85,6 +85,20 @@ pub(super) async fn lift<P: Provider, T: Traffic>(
     desk.control.lift(read(&body)?).await.map(Json)
 }
 
+pub(super) async fn prove<P: Provider, T: Traffic>(
+    State(desk): State<Desk<P, T>>,
+    body: Bytes,
+) -> Answer<ProveAnswer> {
+    desk.control.prove(read(&body)?).await.map(Json)
+}
+
+pub(super) async fn compare<P: Provider, T: Traffic>(
+    State(desk): State<Desk<P, T>>,
+    body: Bytes,
+) -> Answer<CompareAnswer> {
+    desk.control.compare(read(&body)?).await.map(Json)
+}
+
 pub(super) async fn status<P: Provider, T: Traffic>(State(desk): State<Desk<P, T>>) -> Answer<StatusAnswer> {
     desk.control.status().await.map(Json)
 }

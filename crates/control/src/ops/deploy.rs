@@ -9,6 +9,7 @@ use super::ControlError;
 use super::assess::{Assessed, assess, before};
 use super::back::stay;
 use super::freeze::Pass;
+use super::prove::Proof;
 use super::validate::{as_stored, validate};
 use crate::api::{DeployAnswer, DeployRequest, Deployed, Outcome};
 use crate::diff::differences;
@@ -24,17 +25,22 @@ impl<P: Provider, T: Traffic> Control<P, T> {
     /// Records releases and sets off their rollouts, all or none.
     pub async fn deploy(&self, request: DeployRequest) -> Result<DeployAnswer, ControlError> {
         let peers = self.peers().clone();
-        self.intend(move |db, now| deploy(db, &request, &peers, now)).await
+        let proof = self.proof(&request).await?;
+        self.intend(move |db, now| deploy(db, &request, proof.as_ref(), &peers, now)).await
     }
 }
 
 fn deploy(
     db: &Connection,
     request: &DeployRequest,
+    proof: Option<&Proof>,
     peers: &PeerListen,
     now: i64,
 ) -> Result<DeployAnswer, ControlError> {
     let after = events::last(db)?;
+    if let Some(proof) = proof {
+        proof.judge(db, request)?;
+    }
     let assessed = assess(db, &request.environment, &request.releases)?;
     validate(db, &assessed, peers)?;
     if let Some(quarantine) = assessed.iter().find_map(|it| it.quarantine.as_ref()).filter(|_| !request.force)
@@ -61,6 +67,9 @@ fn deploy(
             join(db, id, *group.get_or_insert(id))?;
             if let Some(pass) = &pass {
                 pass.record(db, &fleet, id, &request.author, now)?;
+            }
+            if let Some(proof) = proof {
+                proof.record(db, request, &fleet, id, now)?;
             }
         }
         answers.push(Deployed { service, release, outcome, rollout, supersedes });

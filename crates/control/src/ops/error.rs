@@ -5,7 +5,8 @@ use kiln_model::{InstanceId, Name, ReleaseNumber, Span};
 use kiln_provider::ProviderError;
 use kiln_rollout::{HandError, PlanError, Violation};
 
-use crate::api::{ErrorBody, ErrorKind, UnderWay};
+use crate::api::{ErrorBody, ErrorKind, Proven, UnderWay};
+use crate::proof::ProofError;
 use crate::state::StateError;
 
 /// Why an operation was not carried out. Nothing of it was done then.
@@ -207,6 +208,31 @@ pub enum ControlError {
         #[source]
         source: FreezeError,
     },
+    /// Images come here only from another environment.
+    #[error("environment {0} is protected: images come there by promotion alone")]
+    Protected(Name),
+    /// It is not what serves where it is to be promoted from.
+    #[error("the image of service {service} is not the one that serves in {from}")]
+    NotThere {
+        /// Which service.
+        service: Name,
+        /// Where it should serve.
+        from: Name,
+    },
+    /// Evidence is missing.
+    #[error("environment {environment} requires what is not there:{}", unproven(.missing))]
+    Unproven {
+        /// Where.
+        environment: Name,
+        /// By service.
+        missing: Vec<Proven>,
+    },
+    /// Evidence cannot be read.
+    #[error(transparent)]
+    Proof(#[from] ProofError),
+    /// A bypass without a word.
+    #[error("a bypass must say why")]
+    NoBypass,
     /// An emergency without a word.
     #[error("an emergency must say why")]
     NoEmergency,
@@ -261,6 +287,18 @@ fn whose(under_way: &UnderWay, now_ms: i64) -> String {
     format!("{} began it {} ago", under_way.author, Span::from_secs(seconds))
 }
 
+/// A line for each requirement, with the command that would provide it.
+fn unproven(missing: &[Proven]) -> String {
+    let mut out = String::new();
+    for service in missing {
+        for it in &service.missing {
+            let (name, image) = (&service.service, service.image.short());
+            out.push_str(&format!("\n  {name} {image} · {}: {}; `{}`", it.requirement, it.why, it.command));
+        }
+    }
+    out
+}
+
 fn broken(all: &[Violation]) -> String {
     let told: Vec<String> = all.iter().map(ToString::to_string).collect();
     told.join("; ")
@@ -312,6 +350,7 @@ impl ControlError {
             | Self::Certificate { .. }
             | Self::Freeze { .. }
             | Self::NoEmergency
+            | Self::NoBypass
             | Self::Unsafe { .. }
             | Self::Plan { .. } => ErrorKind::Invalid,
             Self::OtherProject { .. }
@@ -324,6 +363,8 @@ impl ControlError {
             | Self::Frozen { .. }
             | Self::SameContent { .. }
             | Self::Serves { .. } => ErrorKind::Conflict,
+            Self::Protected(_) | Self::NotThere { .. } | Self::Unproven { .. } => ErrorKind::Unproven,
+            Self::Proof(_) => ErrorKind::Internal,
             Self::Quarantined { .. } | Self::BackToQuarantined { .. } => ErrorKind::Quarantined,
             Self::NoService { .. }
             | Self::NoRelease { .. }
@@ -367,6 +408,17 @@ impl ControlError {
                 "wait until then, or say why it cannot wait: `--emergency \"why\"`; rollbacks are never frozen".into()
             }
             Self::Freeze { .. } => "change the freeze block of the environment".into(),
+            Self::Protected(environment) => {
+                format!("`kiln promote {environment}` brings what serves in the environment before it")
+            }
+            Self::NotThere { from, .. } => {
+                format!("`kiln diff` shows what serves where; deploy it to {from} first")
+            }
+            Self::Unproven { environment, .. } => format!(
+                "run what is named; `kiln env show {environment}` shows all evidence; `--bypass \"why\"` goes on without it and is kept on the record"
+            ),
+            Self::Proof(_) => "`kiln image list` shows what is in the store".into(),
+            Self::NoBypass => "write `--bypass \"why\"`; it is kept on the record".into(),
             Self::NoEmergency => "write `--emergency \"why\"`; it is kept on the record".into(),
             Self::SameContent { service, .. } => {
                 format!("name another release: `kiln history {service}` lists them")

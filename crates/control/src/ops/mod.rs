@@ -3,6 +3,7 @@
 
 mod assess;
 mod back;
+mod compare;
 mod deploy;
 mod down;
 mod error;
@@ -11,6 +12,7 @@ mod hand;
 mod history;
 mod instance;
 mod plan;
+mod prove;
 mod rollback;
 mod status;
 mod validate;

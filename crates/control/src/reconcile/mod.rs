@@ -26,6 +26,7 @@ pub(crate) use memory::Memory;
 pub(crate) use world::{World, append};
 
 use crate::clock::Clock;
+use crate::proof::{Proofs, Witness};
 use crate::routes::PeerListen;
 use crate::state::State;
 use crate::traffic::Traffic;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub peers: PeerListen,
     /// What is weaker on this machine than it could be, told to people.
     pub warnings: Vec<String>,
+    /// Who knows what is proven about images.
+    pub proofs: Arc<dyn Proofs>,
 }
 
 /// The control plane of one home. Clones share everything.
@@ -118,6 +121,10 @@ impl<P: Provider, T: Traffic> Control<P, T> {
 
     pub(crate) fn now_ms(&self) -> i64 {
         self.inner.clock.now_ms()
+    }
+
+    pub(crate) fn witness(&self) -> Witness {
+        self.inner.settings.proofs.clone()
     }
 
     pub(crate) fn warnings(&self) -> &[String] {

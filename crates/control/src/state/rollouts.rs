@@ -128,6 +128,18 @@ pub(crate) fn open(db: &Connection) -> Result<Vec<Entry>, StateError> {
     sql::all(db, "read rollouts", &text, [], read)
 }
 
+/// Rollouts of a service that succeeded, oldest first.
+pub(crate) fn succeeded(
+    db: &Connection,
+    environment: &Name,
+    service: &Name,
+) -> Result<Vec<Entry>, StateError> {
+    let text = format!(
+        "SELECT {COLUMNS} FROM rollouts WHERE environment = ? AND service = ? AND status = 'succeeded' ORDER BY id"
+    );
+    sql::all(db, "read rollouts", &text, params![environment.as_str(), service.as_str()], read)
+}
+
 /// One rollout.
 pub(crate) fn get(db: &Connection, id: RolloutId) -> Result<Option<Entry>, StateError> {
     let text = format!("SELECT {COLUMNS} FROM rollouts WHERE id = ?");

@@ -70,7 +70,7 @@ impl World {
     pub(crate) fn start(&mut self) {
         self.provider = self.provider.reopen();
         let state = State::open(&self.database()).unwrap();
-        let settings = Settings { peers: PeerListen::Inside, warnings: Vec::new() };
+        let settings = Settings { peers: PeerListen::Inside, warnings: Vec::new(), proofs: self.proofs.clone() };
         let time = Time(self.clock.clone());
         let control = Control::new(self.provider.clone(), self.plane.clone(), state, time, settings);
         let (stop, stopped) = watch::channel(false);
@@ -196,6 +196,7 @@ pub(crate) fn request(contents: Vec<ReleaseContent>) -> DeployRequest {
         force: false,
         freezes: Vec::new(),
         emergency: None,
+        proof: Default::default(),
     }
 }
 

@@ -162,6 +162,7 @@ impl Home {
             force: false,
             freezes: Vec::new(),
             emergency: None,
+            proof: Default::default(),
         };
         block_on(self.client().deploy(&request)).unwrap()
     }
