@@ -36,7 +36,7 @@ pub use digest::{config_digest, content_digest};
 pub use event::{Counts, Event, KILN, Progress, Purpose, RolloutId, What};
 pub use http::Api;
 pub use ops::ControlError;
-pub use proof::{Known, NoProofs, ProofError, Proofs, Question, Soaked};
+pub use proof::{Known, NoProofs, ProofError, Proofs, Question, Soaked, StoreProofs};
 pub use reconcile::{Control, Settings};
 pub use serve::{ServeConfig, ServeError, serve};
 pub use traffic::{Traffic, TrafficError};

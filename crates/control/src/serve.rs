@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kiln_attest::keys::{Folder, KeyError};
 use kiln_local::{LocalConfig, LocalError, LocalProvider};
 use kiln_proxy::ProxyClient;
 use kiln_store::{Store, StoreError};
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 use crate::api::ShutdownRequest;
 use crate::clock::SystemClock;
 use crate::home::Home;
+use crate::proof::StoreProofs;
 use crate::http::Api;
 use crate::reconcile::{Control, Settings};
 use crate::routes::PeerListen;
@@ -62,6 +64,9 @@ pub enum ServeError {
     /// The image store cannot be used.
     #[error("the image store of this home cannot be used")]
     Store(#[from] StoreError),
+    /// The keys cannot be used.
+    #[error("the keys of this home cannot be used")]
+    Keys(#[from] KeyError),
     /// Instances cannot be run or found again.
     #[error("instances cannot be run on this machine")]
     Provider(#[from] LocalError),
@@ -80,7 +85,7 @@ impl ServeError {
             ),
             Self::State(error) => Some(error.hint()),
             Self::File { .. } => Some("name a folder that you may write to in KILN_HOME".into()),
-            Self::Store(_) | Self::Provider(_) | Self::System(_) => None,
+            Self::Store(_) | Self::Keys(_) | Self::Provider(_) | Self::System(_) => None,
         }
     }
 }
@@ -155,6 +160,8 @@ async fn assemble(
 ) -> Result<Control<LocalProvider, ProxyClient>, ServeError> {
     let state = State::open(&home.database())?;
     let store = Store::open(&home.store())?;
+    let keys = Folder::open(&config.home.join("keys"))?;
+    let proofs = Arc::new(StoreProofs::new(store.clone(), keys));
     let tree = move |image: &kiln_model::Digest| {
         store.tree(image).map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>)
     };
@@ -167,7 +174,7 @@ async fn assemble(
     for warning in &warnings {
         tracing::warn!(warning);
     }
-    Ok(Control::new(provider, client, state, SystemClock, Settings { peers, warnings, proofs: Arc::new(crate::proof::NoProofs) }))
+    Ok(Control::new(provider, client, state, SystemClock, Settings { peers, warnings, proofs }))
 }
 
 fn listen(path: &Path) -> Result<Api, ServeError> {

@@ -5,6 +5,7 @@
 //! never asks where a private key lives.
 
 mod folder;
+mod own;
 mod private;
 mod public;
 mod sealed;
@@ -15,6 +16,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use folder::Folder;
+pub use own::{OWN, PASSPHRASE_VARIABLE, own_name};
 pub use private::PrivateKey;
 pub use public::PublicKey;
 pub use trusted::TrustedKeys;

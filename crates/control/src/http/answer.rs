@@ -19,7 +19,7 @@ impl IntoResponse for ControlError {
         let status = match self.kind() {
             ErrorKind::Invalid | ErrorKind::VersionMismatch => StatusCode::BAD_REQUEST,
             ErrorKind::NotFound => StatusCode::NOT_FOUND,
-            ErrorKind::Conflict | ErrorKind::Quarantined => StatusCode::CONFLICT,
+            ErrorKind::Conflict | ErrorKind::Quarantined | ErrorKind::Unproven => StatusCode::CONFLICT,
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorKind::State | ErrorKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };

@@ -1,9 +1,13 @@
 //! Where evidence about images comes from. The control plane asks; the store and the keys answer.
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kiln_model::{Digest, Name, ReleaseNumber, Requirement};
+
+pub use store::StoreProofs;
 
 use crate::api::{EvidenceStatus, Unproven};
 
