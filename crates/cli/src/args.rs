@@ -101,8 +101,20 @@ pub(crate) enum Verb {
     Pause(verbs::pause::Args),
     /// Let a paused rollout go on
     Resume(verbs::resume::Args),
-    /// Let a rollout pass the gate that it waits for: an approval, a hold, an analysis that cannot decide
+    /// Deploy what serves in one environment to the next, or let a rollout pass the gate that it waits for
     Promote(verbs::promote::Args),
+    /// Approve for an environment what would be promoted there
+    Approve(verbs::approve::Args),
+    /// Show the environments, what serves there, and the evidence about it
+    Env(verbs::env::Args),
+    /// Show how two environments differ
+    Diff(verbs::diff::Args),
+    /// Make, list and take keys
+    Key(verbs::key::Args),
+    /// Sign an image as cosign does
+    Sign(verbs::sign::Args),
+    /// Verify all evidence about an image, or bake it again and compare
+    Verify(verbs::verify::Args),
     /// Try a release again that failed or was rolled back
     Retry(verbs::retry::Args),
     /// Let a quarantined release content be deployed again

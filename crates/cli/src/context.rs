@@ -25,7 +25,15 @@ impl Context {
 
     /// Reads and evaluates the spec; its warnings are told, its errors are the failure.
     pub(crate) fn spec(&self, args: &SpecArgs) -> Result<kiln_spec::Loaded> {
-        let inputs = args.values.inputs()?;
+        self.evaluate(args, args.values.inputs()?)
+    }
+
+    /// The same with the values that the spec's variables have in an environment.
+    pub(crate) fn spec_for(&self, args: &SpecArgs, environment: &Name) -> Result<kiln_spec::Loaded> {
+        self.evaluate(args, args.values.inputs()?.for_environment(environment.clone()))
+    }
+
+    fn evaluate(&self, args: &SpecArgs, inputs: kiln_spec::Inputs) -> Result<kiln_spec::Loaded> {
         let loaded = kiln_spec::load(&args.path, &inputs).map_err(|errors| self.spec_failure(&errors))?;
         if !loaded.warnings.is_empty() && !self.ui.json() {
             self.ui.line(loaded.warnings.render(Ui::color()).trim_end());
@@ -45,7 +53,7 @@ impl Context {
 
 impl crate::args::Values {
     /// `--var NAME=VALUE` over the environment of this process.
-    fn inputs(&self) -> Result<kiln_spec::Inputs> {
+    pub(crate) fn inputs(&self) -> Result<kiln_spec::Inputs> {
         let mut inputs = kiln_spec::Inputs::from_process();
         for given in &self.vars {
             let (name, value) = given.split_once('=').ok_or_else(|| {

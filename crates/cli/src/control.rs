@@ -177,7 +177,7 @@ pub(crate) fn failure(error: ClientError) -> Failure {
 fn refused(body: ErrorBody) -> Failure {
     let kind = match body.kind {
         ErrorKind::NotFound => Kind::NotFound,
-        ErrorKind::Conflict | ErrorKind::Quarantined => Kind::Refused,
+        ErrorKind::Conflict | ErrorKind::Quarantined | ErrorKind::Unproven => Kind::Refused,
         ErrorKind::Unavailable | ErrorKind::VersionMismatch => Kind::Unreachable,
         ErrorKind::Invalid | ErrorKind::State | ErrorKind::Internal => Kind::Failed,
     };

@@ -161,6 +161,9 @@ pub(crate) fn act_text(what: &What) -> Option<String> {
         What::Emergency { freeze: None, reason } => {
             ("called it an emergency".to_owned(), &Some(reason.clone()))
         }
+        What::Bypassed { missing, reason } => {
+            (format!("went past what is missing ({})", missing.join("; ")), &Some(reason.clone()))
+        }
         What::RollingBack { reason } => ("took it back".to_owned(), &Some(reason.clone())),
         What::Lifted { .. } => ("lifted the quarantine".to_owned(), &None),
         What::Resized { from, to } => (format!("resized it, {from} -> {to} instances"), &None),

@@ -1,6 +1,6 @@
 //! From the spec and the baked images to the contents of releases.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use kiln_model::{Digest, ImageConfig, Name, Project, ReleaseContent, Service};
@@ -59,22 +59,26 @@ pub(crate) fn images(project: &Project, services: &[Name]) -> Vec<Name> {
     used.into_iter().cloned().collect()
 }
 
-/// The content of each service's release, in the order given.
+/// The content of each service's release in an environment, in the order given.
 pub(crate) fn contents(
     loaded: &Loaded,
+    environment: &Name,
     services: &[Name],
-    images: &BTreeMap<Name, Image>,
+    image_of: impl Fn(&Service) -> Option<Image>,
 ) -> Result<Vec<ReleaseContent>> {
     let project = &loaded.project;
     let folder = std::path::absolute(&loaded.dir)?;
+    let here = project.environments.get(environment).map(|it| it.env.clone()).unwrap_or_default();
     let one = |name: &Name| {
         let service = project.services.get(name)?;
-        let image = images.get(&service.image)?;
+        let image = image_of(service)?;
+        let mut configured = with_absolute_paths(service, &folder);
+        configured.env.extend(here.clone());
         Some(ReleaseContent {
             project: project.name.clone(),
-            service: with_absolute_paths(service, &folder),
+            service: configured,
             image: image.digest,
-            config: image.config.clone(),
+            config: image.config,
             checks: project.checks.iter().filter(|check| check.image == service.image).cloned().collect(),
         })
     };

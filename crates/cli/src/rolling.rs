@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use kiln_control::RolloutId;
-use kiln_control::api::{DeployAnswer, DeployRequest, EventsQuery, Outcome, StatusAnswer};
-use kiln_model::{Freeze, Name, ReleaseContent};
+use kiln_control::api::{DeployAnswer, DeployRequest, EventsQuery, Outcome, ProofRules, StatusAnswer};
+use kiln_model::{Environment, Freeze, Name, ReleaseContent};
 use kiln_spec::Loaded;
 
 use crate::args::SpecArgs;
@@ -26,28 +26,33 @@ pub(crate) struct Prepared {
     pub(crate) contents: Vec<ReleaseContent>,
     /// When the environment is not deployed to.
     pub(crate) freezes: Vec<Freeze>,
+    /// What it asks for.
+    pub(crate) proof: ProofRules,
 }
 
 /// Evaluates the spec, bakes what its services run, and makes the releases' contents.
 pub(crate) fn prepare(context: &Context, spec: &SpecArgs, what: &What) -> Result<Prepared> {
-    let loaded = context.spec(spec)?;
-    let Some(environment) = loaded.project.environments.get(&what.environment) else {
-        let known: Vec<&str> = loaded.project.environments.keys().map(Name::as_str).collect();
-        return Err(Failure::new(
-            Kind::NotFound,
-            format!("the spec has no environment {}", what.environment),
-        )
-        .hint(format!("it has: {}", known.join(", "))));
-    };
-    let freezes = environment.freezes.clone();
+    let loaded = context.spec_for(spec, &what.environment)?;
+    let freezes = environment(&loaded, &what.environment)?.freezes.clone();
+    let proof = crate::evidence::rules(&loaded, &what.environment, None, what.bypass.clone())?;
     let services = release::services(&loaded.project, &what.services)?;
     let names = release::images(&loaded.project, &services);
     let images: BTreeMap<Name, release::Image> = baking::bake(context, &loaded, &names, &what.bake)?
         .into_iter()
         .map(|baked| (baked.name, baked.image))
         .collect();
-    let contents = release::contents(&loaded, &services, &images)?;
-    Ok(Prepared { loaded, contents, freezes })
+    let baked = |service: &kiln_model::Service| images.get(&service.image).cloned();
+    let contents = release::contents(&loaded, &what.environment, &services, baked)?;
+    Ok(Prepared { loaded, contents, freezes, proof })
+}
+
+/// An environment of the spec.
+pub(crate) fn environment<'l>(loaded: &'l Loaded, name: &Name) -> Result<&'l Environment> {
+    loaded.project.environments.get(name).ok_or_else(|| {
+        let known: Vec<&str> = loaded.project.environments.keys().map(Name::as_str).collect();
+        Failure::new(Kind::NotFound, format!("the spec has no environment {name}"))
+            .hint(format!("it has: {}", known.join(", ")))
+    })
 }
 
 /// Asks for the deploy.
@@ -65,6 +70,7 @@ pub(crate) fn begin(
         force: what.force,
         freezes: prepared.freezes,
         emergency: what.emergency.clone(),
+        proof: prepared.proof,
     };
     let answer: DeployAnswer = control.call(|client| async move { client.deploy(&request).await })?;
     for one in answer.services.iter().filter(|_| !context.ui.json()) {

@@ -42,6 +42,9 @@ pub(crate) struct What {
     /// Deploy during a freeze, and why; it is kept on the record
     #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) emergency: Option<String>,
+    /// Deploy without the evidence or promotion that the environment asks for, and why; it is kept on the record
+    #[arg(long, value_name = "WHY", value_parser = NonEmptyStringValueParser::new())]
+    pub(crate) bypass: Option<String>,
     #[command(flatten)]
     pub(crate) bake: BakeOptions,
 }

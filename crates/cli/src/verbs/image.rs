@@ -118,7 +118,8 @@ fn failure(error: &StoreError) -> Failure {
     Failure::from_error(Kind::Failed, error)
 }
 
-fn resolve(store: &Store, image: &str) -> Result<kiln_store::Descriptor> {
+/// An image of the store by what a person calls it.
+pub(crate) fn resolve(store: &Store, image: &str) -> Result<kiln_store::Descriptor> {
     store.resolve(image).map_err(|error| {
         Failure::from_error(Kind::NotFound, &error).hint("`kiln image list` shows tags and digests")
     })
@@ -199,7 +200,8 @@ fn history(lines: &[HistoryLine]) -> String {
     columns(&rows)
 }
 
-fn difference(found: &Difference) -> String {
+/// A file that differs, in a line.
+pub(crate) fn difference(found: &Difference) -> String {
     let size_of = |side: &Option<Side>| side.as_ref().map(|side| size(side.size)).unwrap_or_default();
     match found.change {
         Change::Added => format!("+ {} ({})\n", found.path, size_of(&found.after)),

@@ -1,16 +1,20 @@
 //! One file per verb: arguments, one operation, print.
 
 pub(crate) mod abort;
+pub(crate) mod approve;
 pub(crate) mod bake;
 pub(crate) mod completion;
 pub(crate) mod deploy;
+pub(crate) mod diff;
 pub(crate) mod down;
+pub(crate) mod env;
 pub(crate) mod exec;
 pub(crate) mod fmt;
 pub(crate) mod history;
 pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod inspect;
+pub(crate) mod key;
 pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod man;
@@ -26,10 +30,12 @@ pub(crate) mod rollback;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod show;
+pub(crate) mod sign;
 pub(crate) mod status;
 pub(crate) mod stop;
 pub(crate) mod up;
 pub(crate) mod validate;
+pub(crate) mod verify;
 
 use std::process::ExitCode;
 
@@ -57,6 +63,12 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Pause(args) => pause::run(&args, context),
         Verb::Resume(args) => resume::run(&args, context),
         Verb::Promote(args) => promote::run(&args, context),
+        Verb::Approve(args) => approve::run(&args, context),
+        Verb::Env(args) => env::run(&args, context),
+        Verb::Diff(args) => diff::run(&args, context),
+        Verb::Key(args) => key::run(&args, context),
+        Verb::Sign(args) => sign::run(&args, context),
+        Verb::Verify(args) => verify::run(&args, context),
         Verb::Retry(args) => retry::run(&args, context),
         Verb::Quarantine(args) => quarantine::run(&args, context),
         Verb::Status(args) => status::run(&args, context),

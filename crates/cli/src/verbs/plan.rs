@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use kiln_control::Difference;
 use kiln_control::api::{Outcome, PlanAnswer, PlanRequest, Planned};
 use owo_colors::OwoColorize;
 
@@ -35,7 +36,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn told(answer: &PlanAnswer) -> String {
+/// A plan in words.
+pub(crate) fn told(answer: &PlanAnswer) -> String {
     let mut out: String = answer.services.iter().map(text).collect();
     if let Some(freeze) = &answer.freeze {
         let _ = writeln!(out, "{}", words::freeze(freeze));
@@ -59,18 +61,7 @@ fn text(planned: &Planned) -> String {
     if let Some(reason) = &planned.quarantined {
         let _ = writeln!(out, "  {} this content is quarantined: {reason}", "refused:".red().bold());
     }
-    for difference in &planned.differences {
-        let side =
-            |value: &Option<serde_json::Value>| value.as_ref().map_or("(none)".into(), ToString::to_string);
-        let _ = writeln!(
-            out,
-            "  {} {}: {} -> {}",
-            "~".yellow(),
-            difference.field,
-            side(&difference.from),
-            side(&difference.to)
-        );
-    }
+    differences(&mut out, &planned.differences);
     for line in planned.rollout.iter().flat_map(words::rules) {
         let _ = writeln!(out, "  {line}");
     }
@@ -78,4 +69,14 @@ fn text(planned: &Planned) -> String {
         let _ = writeln!(out, "  {line}");
     }
     out
+}
+
+/// Fields that differ, a line each.
+pub(crate) fn differences(out: &mut String, all: &[Difference]) {
+    let side =
+        |value: &Option<serde_json::Value>| value.as_ref().map_or("(none)".into(), ToString::to_string);
+    for difference in all {
+        let (from, to) = (side(&difference.from), side(&difference.to));
+        let _ = writeln!(out, "  {} {}: {from} -> {to}", "~".yellow(), difference.field);
+    }
 }
