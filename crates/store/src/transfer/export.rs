@@ -69,7 +69,7 @@ impl Store {
     ) -> Result<(), StoreError> {
         let blobs = to.join("blobs/sha256");
         fs::create_dir_all(&blobs).map_err(at("make folder", &blobs))?;
-        for digest in all_blobs(image, documents) {
+        for digest in self.all_blobs(image, documents)? {
             let path = blobs.join(digest.hex());
             let mut file = File::create_new(&path).map_err(at("make", &path))?;
             self.copy_verified(&digest, &mut file, &path)?;
@@ -95,7 +95,7 @@ impl Store {
         for folder in ["blobs", "blobs/sha256"] {
             tar.append(&folder_entry(folder), &mut io::empty()).map_err(full)?;
         }
-        for digest in all_blobs(image, documents) {
+        for digest in self.all_blobs(image, documents)? {
             let path = self.blob_path(&digest);
             let size = fs::metadata(&path).map_err(|_| StoreError::Missing { digest })?.len();
             let mut source = Verifying { inner: self.open_blob(&digest)?, hash: Sha256::new() };
@@ -166,6 +166,13 @@ impl Store {
         Err(self.damaged(digest, format!("its content has the digest {actual}")))
     }
 
+    fn all_blobs(&self, image: &Digest, documents: &Image) -> Result<BTreeSet<Digest>, StoreError> {
+        let (mut blobs, _) = self.evidence_of(image)?;
+        blobs.extend(documents.layers.iter().map(|layer| layer.blob.digest));
+        blobs.extend([*image, documents.manifest.config.digest]);
+        Ok(blobs)
+    }
+
     fn index_of(&self, image: &Digest, name: Option<&str>) -> Result<Vec<u8>, StoreError> {
         let path = self.blob_path(image);
         let size = fs::metadata(&path).map_err(at("look at", &path))?.len();
@@ -174,7 +181,9 @@ impl Store {
         let mut entry = Descriptor::new(&media_type, *image, size);
         entry.annotations =
             name.map(|name| (REF_NAME.to_owned(), name.to_owned())).into_iter().collect::<BTreeMap<_, _>>();
-        json("the index", &Index { manifests: vec![entry], ..Index::default() })
+        let (_, mut manifests) = self.evidence_of(image)?;
+        manifests.insert(0, entry);
+        json("the index", &Index { manifests, ..Index::default() })
     }
 }
 
@@ -210,11 +219,6 @@ fn docker_tag(name: &str) -> String {
         Some((repository, tag)) => format!("{}:{tag}", repository.to_lowercase()),
         None => format!("{}:latest", name.to_lowercase()),
     }
-}
-
-fn all_blobs(image: &Digest, documents: &Image) -> BTreeSet<Digest> {
-    let layers = documents.layers.iter().map(|layer| layer.blob.digest);
-    layers.chain([*image, documents.manifest.config.digest]).collect()
 }
 
 fn file_entry(name: &str, size: u64) -> Entry {

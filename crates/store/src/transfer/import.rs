@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use kiln_model::Digest;
 use serde::Deserialize;
 
+use super::evidence::is_evidence;
 use super::source::Source;
 use crate::oci::{self, Descriptor, ImageFile, Index, Manifest, REF_NAME};
 use crate::{LayerRef, Store, StoreError};
@@ -45,7 +46,7 @@ impl Store {
 
     fn import_oci(&self, source: &Source, tag: Option<&str>) -> Result<Descriptor, StoreError> {
         let index: Index = source.json("index.json")?;
-        let named = choose(source, index.manifests, tag)?;
+        let named = choose(source, &index.manifests, tag)?;
         let mut image = named.clone();
         for _ in 0..4 {
             if !image.is_index() {
@@ -61,12 +62,13 @@ impl Store {
             self.take_blob(source, blob)?;
         }
         self.take_blob(source, &image)?;
+        self.take_evidence(source, &index.manifests, &image.digest)?;
         image.annotations = named.annotations;
         image.platform = None;
         Ok(image)
     }
 
-    fn take_blob(&self, source: &Source, blob: &Descriptor) -> Result<(), StoreError> {
+    pub(super) fn take_blob(&self, source: &Source, blob: &Descriptor) -> Result<(), StoreError> {
         if self.has_sized(blob) {
             return Ok(());
         }
@@ -154,7 +156,12 @@ fn no_platform(index: &Index) -> String {
     format!("it has no image for linux/{}, only for {}", oci::host_architecture(), known.join(", "))
 }
 
-fn choose(source: &Source, entries: Vec<Descriptor>, tag: Option<&str>) -> Result<Descriptor, StoreError> {
+fn choose(source: &Source, entries: &[Descriptor], tag: Option<&str>) -> Result<Descriptor, StoreError> {
+    let mut entries: Vec<Descriptor> =
+        entries.iter().filter(|entry| !is_evidence(source, entry, true)).cloned().collect();
+    if entries.len() > 1 {
+        entries.retain(|entry| !is_evidence(source, entry, false));
+    }
     let names: Vec<String> = entries.iter().filter_map(|entry| entry.tag().map(str::to_owned)).collect();
     let mut fitting: Vec<Descriptor> =
         entries.into_iter().filter(|entry| tag.is_none_or(|tag| entry.tag() == Some(tag))).collect();
@@ -172,7 +179,7 @@ fn which(names: &[&str]) -> String {
     format!("name one of its images as PATH:TAG; it has {}", names.join(", "))
 }
 
-fn blob_name(digest: &Digest) -> String {
+pub(super) fn blob_name(digest: &Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 

@@ -1,6 +1,7 @@
 //! Images in and out: OCI layout folders, OCI archives (such a folder as a tar file) and Docker archives
-//! (`docker save`).
+//! (`docker save`). Evidence about an image goes with it, except into Docker archives, which have no place for it.
 
+mod evidence;
 mod export;
 mod import;
 mod source;

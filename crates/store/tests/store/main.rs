@@ -5,5 +5,6 @@ mod blobs;
 mod hostile;
 mod kit;
 mod layers;
+mod referrers;
 mod roundtrip;
 mod transfer;

@@ -1,0 +1,205 @@
+//! Verifying the whole ledger.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use kiln_model::Digest;
+use serde::Serialize;
+
+use super::line::{GENESIS, Link};
+use super::lines::{Line, Lines};
+use super::{Head, Ledger, LedgerError, Place, Problem, line};
+use crate::keys::TrustedKeys;
+
+/// What a verification found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Records that follow each other without fault, from the first.
+    pub records: u64,
+    /// The last of these.
+    pub head: Option<Head>,
+    /// Checkpoints that trusted keys signed and that fit.
+    pub checkpoints: u64,
+    /// The last record that such a checkpoint covers.
+    pub covered: Option<u64>,
+    /// What is wrong. The first in the chain comes first; the chain is not followed beyond it.
+    pub problems: Vec<Problem>,
+    /// A line without its end: of an append that is under way, or that a crash interrupted.
+    pub torn: Option<Torn>,
+    /// What former crashes left, kept beside the ledger.
+    pub set_aside: Vec<PathBuf>,
+}
+
+/// The rest of a line that was never acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Torn {
+    /// The file that ends with it.
+    pub file: PathBuf,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_good(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+/// Follows a chain.
+pub(super) struct Chain {
+    head: Option<Head>,
+}
+
+impl Chain {
+    /// A chain that goes on after a record.
+    pub(super) fn after(head: Option<Head>) -> Self {
+        Self { head }
+    }
+
+    pub(super) fn head(&self) -> Option<Head> {
+        self.head
+    }
+
+    /// The number of the next record.
+    fn next(&self) -> u64 {
+        self.head.map_or(1, |head| head.seq.saturating_add(1))
+    }
+
+    fn prev(&self) -> Digest {
+        self.head.map_or(GENESIS, |head| head.hash)
+    }
+
+    /// Takes the next record; false when it is not the next.
+    pub(super) fn take(&mut self, link: &Link) -> bool {
+        let fits = link.seq == self.next() && link.prev == self.prev();
+        if fits {
+            self.head = Some(Head { seq: link.seq, hash: link.hash });
+        }
+        fits
+    }
+}
+
+/// Hashes that somebody else knows, by number.
+type Known = BTreeMap<u64, Vec<(Digest, String)>>;
+
+impl Ledger {
+    /// Verifies all records, all checkpoints with the keys that are trusted, and, when given, a head that was kept
+    /// elsewhere. Without keys, checkpoints are not looked at. Fails only when the ledger cannot be read.
+    pub fn verify(&self, keys: &TrustedKeys, witness: Option<&Head>) -> Result<Report, LedgerError> {
+        let mut report = Report { set_aside: self.all_set_aside()?, ..Report::default() };
+        let mut known = Known::new();
+        if let Some(witness) = witness {
+            known.entry(witness.seq).or_default().push((witness.hash, "the witness".into()));
+        }
+        let mut bad = Vec::new();
+        // Read before the chain: an append meanwhile must not look like a missing tail.
+        let signed = if keys.is_empty() { Vec::new() } else { self.checkpoints(keys)? };
+        let mut covered = Vec::new();
+        for found in signed {
+            match found.checkpoint {
+                Ok((checkpoint, names)) => {
+                    let names = crate::text::list(names.iter().map(kiln_model::Name::as_str));
+                    let by = format!("the checkpoint at {}, signed by {names},", found.place);
+                    known.entry(checkpoint.seq).or_default().push((checkpoint.head, by.clone()));
+                    known.entry(1).or_default().push((checkpoint.origin, by));
+                    covered.push(checkpoint);
+                }
+                Err(reason) => bad.push(Problem::BadCheckpoint { place: found.place, reason }),
+            }
+        }
+        let passed = self.follow(&mut report, &known)?;
+        report.problems.extend(rewritten(&known, &passed));
+        report.problems.append(&mut bad);
+        if report.problems.is_empty() {
+            report.problems.extend(missing(&known, report.head));
+        }
+        covered.retain(|one| passed.get(&one.seq) == Some(&one.head) && passed.get(&1) == Some(&one.origin));
+        report.checkpoints = covered.len() as u64;
+        report.covered = covered.iter().map(|one| one.seq).max();
+        Ok(report)
+    }
+
+    /// Follows the chain to its end or its first fault. Returns the hashes of the records that others know.
+    fn follow(&self, report: &mut Report, known: &Known) -> Result<BTreeMap<u64, Digest>, LedgerError> {
+        let mut lines = self.lines_after(0)?;
+        let mut chain = Chain::after(None);
+        let mut buffer = Vec::new();
+        let mut passed = BTreeMap::new();
+        while let Some(found) = lines.next(&mut buffer)? {
+            if let Err(problem) = step(&mut chain, &buffer, &found, &mut lines)? {
+                report.problems.push(problem);
+                break;
+            }
+            if let Some(head) = chain.head().filter(|head| known.contains_key(&head.seq)) {
+                passed.insert(head.seq, head.hash);
+            }
+        }
+        report.head = chain.head();
+        report.records = report.head.map_or(0, |head| head.seq);
+        report.torn = lines.unfinished.map(|(file, bytes)| Torn { file, bytes });
+        Ok(passed)
+    }
+}
+
+/// Records that are others than those that somebody knows.
+fn rewritten(known: &Known, passed: &BTreeMap<u64, Digest>) -> Vec<Problem> {
+    let other = |(seq, told): (&u64, &Vec<(Digest, String)>)| {
+        let actual = passed.get(seq)?;
+        let (_, by) = told.iter().find(|(hash, _)| hash != actual)?;
+        Some(Problem::Rewritten { seq: *seq, by: by.clone() })
+    };
+    known.iter().filter_map(other).collect()
+}
+
+/// Takes one line, or says what is wrong with it.
+fn step(
+    chain: &mut Chain,
+    text: &[u8],
+    found: &Line,
+    lines: &mut Lines,
+) -> Result<Result<(), Problem>, LedgerError> {
+    let place = found.place.clone();
+    let expected = chain.next();
+    let link = match line::link(text) {
+        Ok(link) => link,
+        Err(reason) => {
+            return Ok(Err(Problem::Altered { seq: expected, place, reason: reason.into() }));
+        }
+    };
+    if chain.take(&link) {
+        return Ok(match found.opens.filter(|named| *named != link.seq) {
+            Some(named) => Err(Problem::Misnamed { named, seq: link.seq, place }),
+            None => Ok(()),
+        });
+    }
+    Ok(Err(match link.seq {
+        seq if seq < expected => Problem::Inserted { seq, place },
+        1 => Problem::Altered { seq: 1, place, reason: "it is not the first, by what it continues".into() },
+        seq if seq == expected => Problem::Replaced { seq: seq - 1, place },
+        seq => match sought(expected, lines)? {
+            Some(elsewhere) => Problem::Reordered { seq: expected, place, found: elsewhere },
+            None => Problem::Removed { from: expected, to: seq - 1, place },
+        },
+    }))
+}
+
+/// Where a record is among the lines that are left.
+fn sought(seq: u64, lines: &mut Lines) -> Result<Option<Place>, LedgerError> {
+    let mut buffer = Vec::new();
+    while let Some(found) = lines.next(&mut buffer)? {
+        if line::link(&buffer).is_ok_and(|link| link.seq == seq) {
+            return Ok(Some(found.place));
+        }
+    }
+    Ok(None)
+}
+
+/// What is known of records that the chain does not have.
+fn missing(known: &Known, head: Option<Head>) -> Option<Problem> {
+    let last = head.map_or(0, |head| head.seq);
+    let (to, by) = known.iter().next_back().filter(|(seq, _)| **seq > last)?;
+    let by = by.first().map(|(_, by)| by.clone()).unwrap_or_default();
+    Some(Problem::TailMissing { from: last + 1, to: *to, by })
+}
