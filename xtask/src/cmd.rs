@@ -103,7 +103,12 @@ impl Cmd {
     }
 
     fn start_error(&self, source: std::io::Error) -> Error {
-        Error::Start { program: self.program.to_string_lossy().into_owned(), source }
+        let mut program = self.program.to_string_lossy().into_owned();
+        // The system says "no such file" for a missing working folder too.
+        if let Some(dir) = self.dir.as_deref().filter(|dir| !dir.is_dir()) {
+            program.push_str(&format!(" in {}, which is not a folder", dir.display()));
+        }
+        Error::Start { program, source }
     }
 }
 

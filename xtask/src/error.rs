@@ -11,7 +11,7 @@ pub enum Error {
     /// A program could not be started at all.
     #[error("cannot start {program}")]
     Start {
-        /// The program.
+        /// The program, and where, when that is what is wrong.
         program: String,
         /// Why.
         #[source]

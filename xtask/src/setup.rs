@@ -2,6 +2,7 @@
 
 mod apt;
 mod python;
+mod suites;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,7 +20,7 @@ pub enum Strictness {
 
 /// Installs what is missing.
 pub fn run(strictness: Strictness) -> Result<(), Error> {
-    for step in [apt::ensure, python::ensure] {
+    for step in [apt::ensure, python::ensure, suites::ensure] {
         match (step(), strictness) {
             (Ok(()), _) => {}
             (Err(error), Strictness::Complete) => return Err(error),

@@ -13,7 +13,9 @@ use crate::{Cmd, Error, setup};
 const NEEDS: &[(&str, &str)] = &[
     ("buildah", "buildah"),
     ("busybox", "busybox-static"),
+    ("containerd", "containerd"),
     ("crun", "crun"),
+    ("ctr", "containerd"),
     ("curl", "curl"),
     ("docker-registry", "docker-registry"),
     ("dockerd", "docker.io"),
@@ -28,7 +30,10 @@ const NEEDS: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
     ("oci-image-tool", "oci-image-tool"),
     ("openssl", "openssl"),
+    ("podman", "podman"),
     ("python3", "python3"),
+    ("rpm", "rpm"),
+    ("rpmbuild", "rpm"),
     ("runc", "runc"),
     ("setpriv", "util-linux"),
     ("skopeo", "skopeo"),
@@ -40,12 +45,16 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Installs the packages whose program is missing.
 pub(super) fn ensure() -> Result<(), Error> {
-    let missing: Vec<&str> = NEEDS
-        .iter()
-        .filter(|(program, _)| setup::find(program).is_none())
-        .map(|(_, package)| *package)
-        .collect();
-    install(&missing)
+    install(&packages(|program| setup::find(program).is_none()))
+}
+
+/// The packages of the programs that are missing, each once.
+fn packages(missing: impl Fn(&str) -> bool) -> Vec<&'static str> {
+    let mut packages: Vec<&str> =
+        NEEDS.iter().filter(|(program, _)| missing(program)).map(|(_, package)| *package).collect();
+    packages.sort_unstable();
+    packages.dedup();
+    packages
 }
 
 /// Installs packages by name; does nothing for an empty list.
@@ -130,6 +139,13 @@ mod tests {
         sorted.sort();
         sorted.dedup();
         assert_eq!(programs, sorted);
+    }
+
+    #[test]
+    fn a_package_that_brings_two_missing_programs_is_asked_for_once() {
+        assert_eq!(packages(|program| ["ctr", "containerd"].contains(&program)), ["containerd"]);
+        assert_eq!(packages(|program| program == "dockerd"), ["docker.io"]);
+        assert!(packages(|_| false).is_empty());
     }
 
     #[test]
