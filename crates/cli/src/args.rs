@@ -113,6 +113,8 @@ pub(crate) enum Verb {
     Key(verbs::key::Args),
     /// Sign an image as cosign does
     Sign(verbs::sign::Args),
+    /// Show, verify and export the record of every act
+    Ledger(verbs::ledger::Args),
     /// Verify all evidence about an image, or bake it again and compare
     Verify(verbs::verify::Args),
     /// Try a release again that failed or was rolled back

@@ -11,6 +11,7 @@ mod files;
 mod following;
 mod home;
 mod internal;
+mod ledger;
 mod progress;
 mod promotion;
 mod provenance;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kiln_attest::keys::{Folder, KeyError};
+use kiln_attest::ledger::LedgerError;
 use kiln_local::{LocalConfig, LocalError, LocalProvider};
 use kiln_proxy::ProxyClient;
 use kiln_store::{Store, StoreError};
@@ -18,6 +19,7 @@ use crate::api::ShutdownRequest;
 use crate::clock::SystemClock;
 use crate::home::Home;
 use crate::proof::StoreProofs;
+use crate::record::Recorder;
 use crate::http::Api;
 use crate::reconcile::{Control, Settings};
 use crate::routes::PeerListen;
@@ -67,6 +69,9 @@ pub enum ServeError {
     /// The keys cannot be used.
     #[error("the keys of this home cannot be used")]
     Keys(#[from] KeyError),
+    /// The ledger cannot be used.
+    #[error("the ledger of this home cannot be used")]
+    Ledger(#[from] LedgerError),
     /// Instances cannot be run or found again.
     #[error("instances cannot be run on this machine")]
     Provider(#[from] LocalError),
@@ -85,7 +90,7 @@ impl ServeError {
             ),
             Self::State(error) => Some(error.hint()),
             Self::File { .. } => Some("name a folder that you may write to in KILN_HOME".into()),
-            Self::Store(_) | Self::Keys(_) | Self::Provider(_) | Self::System(_) => None,
+            Self::Store(_) | Self::Keys(_) | Self::Ledger(_) | Self::Provider(_) | Self::System(_) => None,
         }
     }
 }
@@ -120,6 +125,9 @@ async fn live(config: &ServeConfig) -> Result<(), ServeError> {
     let keeper = tokio::spawn(async move { keeper.keep(|told| watched.data_plane(told)).await });
     let running = control.clone();
     let loops = tokio::spawn(async move { running.run(stopped).await });
+    let recorder = Recorder::open(&config.home, Folder::open(&config.home.join("keys"))?)?;
+    let recorded = control.clone();
+    let record = tokio::spawn(async move { recorder.keep(&recorded).await });
     tell_systemd("READY=1");
     tracing::info!(home = %config.home.display(), pid = std::process::id(), "the control plane serves");
 
@@ -132,6 +140,7 @@ async fn live(config: &ServeConfig) -> Result<(), ServeError> {
     let request = asked.borrow().clone().unwrap_or_default();
     shutdown.send_replace(Some(request.clone()));
     keeper.abort();
+    record.abort();
     let _ = stop.send(true);
     let _ = loops.await;
     if request.stop_proxy {

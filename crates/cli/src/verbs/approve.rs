@@ -12,6 +12,7 @@ use crate::context::{Context, name, now_ms};
 use crate::control::Control;
 use crate::error::{Failure, Kind, Result};
 use crate::evidence::{self, KeyArgs};
+use crate::ledger::Act;
 use crate::{promotion, release, rolling};
 
 /// Arguments of `kiln approve`.
@@ -66,6 +67,12 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             at_ms: now_ms().max(0).unsigned_abs(),
         };
         let evidence = evidence::swear(&store, image, &Predicate::Approved(approval), &key)?;
+        Act::new("image.approved")
+            .image(image)
+            .evidence(&evidence)
+            .place(&args.environment, service)
+            .why(args.reason.as_deref())
+            .record()?;
         all.push(Approved { service: service.clone(), image: *image, evidence, by: by.clone() });
     }
     context.ui.result(&all, || {

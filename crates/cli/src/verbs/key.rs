@@ -10,18 +10,19 @@ use serde::Serialize;
 use crate::context::{Context, name};
 use crate::error::{Failure, Kind, Result};
 use crate::evidence::{KeyArgs, failure, folder, passphrase};
+use crate::ledger::Act;
 use crate::ui::columns;
 
 /// Arguments of `kiln key`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
-    act: Act,
+    act: Deed,
 }
 
 /// Private keys are encrypted with the passphrase in KILN_KEY_PASSPHRASE, in the form that cosign reads and writes.
 #[derive(Debug, clap::Subcommand)]
-enum Act {
+enum Deed {
     /// Make a key pair
     Create {
         /// What to call it
@@ -72,7 +73,7 @@ struct Told {
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let keys = folder()?;
     match &args.act {
-        Act::Create { name, algorithm, no_passphrase } => {
+        Deed::Create { name, algorithm, no_passphrase } => {
             let passphrase = passphrase();
             if passphrase.is_none() && !no_passphrase {
                 return Err(Failure::new(Kind::Refused, "the private key would be written unencrypted").hint(
@@ -86,6 +87,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             };
             let key = keys.create(name, algorithm, wanted).map_err(|error| failure(&error))?;
             let told = Told { name: name.clone(), id: key.key().id(), private: true };
+            Act::new("key.made").details(serde_json::json!({ "name": name, "id": told.id })).record()?;
             context.ui.result(&told, || {
                 format!(
                     "made key {name}\n  private {}\n  public  {}",
@@ -94,13 +96,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
                 )
             });
         }
-        Act::Import { name, file } => {
+        Deed::Import { name, file } => {
             let told = import(&keys, name, file)?;
+            Act::new("key.imported").details(serde_json::json!({ "name": name, "id": told.id })).record()?;
             context.ui.result(&told, || {
                 format!("took the {} key {name}", if told.private { "private" } else { "public" })
             });
         }
-        Act::List => {
+        Deed::List => {
             let trusted = keys.all_public().map_err(|error| failure(&error))?;
             let all: Vec<Told> = trusted
                 .iter()
@@ -112,7 +115,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
                 .collect();
             context.ui.result(&all, || table(&all));
         }
-        Act::Public { name } => {
+        Deed::Public { name } => {
             let key = match name {
                 Some(name) => keys.public(name).map_err(|error| failure(&error))?,
                 None => KeyArgs::default().load()?.key().clone(),

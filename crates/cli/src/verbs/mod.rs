@@ -15,6 +15,7 @@ pub(crate) mod image;
 pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod key;
+pub(crate) mod ledger;
 pub(crate) mod lock;
 pub(crate) mod logs;
 pub(crate) mod man;
@@ -69,6 +70,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Key(args) => key::run(&args, context),
         Verb::Sign(args) => sign::run(&args, context),
         Verb::Verify(args) => verify::run(&args, context),
+        Verb::Ledger(args) => ledger::run(&args, context),
         Verb::Retry(args) => retry::run(&args, context),
         Verb::Quarantine(args) => quarantine::run(&args, context),
         Verb::Status(args) => status::run(&args, context),

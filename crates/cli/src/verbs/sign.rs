@@ -9,6 +9,7 @@ use kiln_store::Store;
 use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
 use crate::evidence::KeyArgs;
+use crate::ledger::Act;
 
 /// Arguments of `kiln sign`.
 #[derive(Debug, clap::Args)]
@@ -52,6 +53,9 @@ pub(crate) fn sign(
     annotations: &BTreeMap<String, String>,
     key: &KeyArgs,
 ) -> Result<kiln_model::Digest> {
-    sign_image(store, image, reference, &key.load()?, annotations)
-        .map_err(|error| Failure::from_error(Kind::Failed, &error))
+    let evidence = sign_image(store, image, reference, &key.load()?, annotations)
+        .map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+    let details = serde_json::json!({ "reference": reference, "key": key.name() });
+    Act::new("image.signed").image(image).evidence(&evidence).details(details).record()?;
+    Ok(evidence)
 }

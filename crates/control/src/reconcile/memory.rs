@@ -206,7 +206,7 @@ impl Memory {
     }
 
     /// Something works again.
-    pub(super) fn fine(&mut self, what: &str) {
+    pub(crate) fn fine(&mut self, what: &str) {
         self.problems.remove(what);
         self.retry_ms.remove(what);
     }
