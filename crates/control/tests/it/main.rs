@@ -12,4 +12,5 @@ mod freeze;
 mod hand;
 mod keep;
 mod plane;
+mod promote;
 mod world;

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kiln_control::api::*;
 use kiln_control::routes::PeerListen;
 use kiln_control::state::State;
-use kiln_control::{Clock, Control, ControlError, Event, Settings, What};
+use kiln_control::{
+    Clock, Control, ControlError, Event, Known, ProofError, Proofs, Question, Settings, Soaked, What,
+};
 use kiln_model::*;
 use kiln_provider::{InstanceObservation, Phase};
 use kiln_testkit::{Behaviour, FakeClock, FakeProvider};
@@ -34,8 +37,48 @@ pub(crate) struct World {
     pub(crate) clock: FakeClock,
     pub(crate) provider: FakeProvider,
     pub(crate) plane: Plane,
+    pub(crate) proofs: Arc<Archive>,
     home: TempDir,
     running: Option<Running>,
+}
+
+/// Evidence as a list of words: whatever is among them is there, and what is sworn to is written down.
+#[derive(Debug, Default)]
+pub(crate) struct Archive {
+    pub(crate) there: Mutex<Vec<String>>,
+    pub(crate) sworn: Mutex<Vec<(Digest, Soaked)>>,
+}
+
+impl Proofs for Archive {
+    fn known(&self, question: &Question<'_>) -> Result<Known, ProofError> {
+        let (there, sworn) = (self.there.lock().unwrap(), self.sworn.lock().unwrap());
+        let lasted = |it: &Soaked| u64::try_from(it.until_ms - it.from_ms).unwrap();
+        let met = |it: &Requirement| match it {
+            Requirement::Soaked { environment, time } => sworn.iter().any(|(image, soaked)| {
+                image == question.image && soaked.environment == *environment && lasted(soaked) >= time.millis()
+            }),
+            other => there.contains(&other.to_string()),
+        };
+        let missing = question.requires.iter().filter(|it| !met(it)).map(|it| Unproven {
+            requirement: it.clone(),
+            why: "nobody said so".into(),
+            command: format!("kiln prove {it}"),
+        });
+        let evidence = there.iter().map(|word| EvidenceStatus {
+            digest: *question.image,
+            kind: word.clone(),
+            says: String::new(),
+            signers: vec!["home".into()],
+            at_ms: Some(question.now_ms),
+            problem: None,
+        });
+        Ok(Known { evidence: evidence.collect(), missing: missing.collect() })
+    }
+
+    fn swear(&self, image: &Digest, soaked: &Soaked) -> Result<(), ProofError> {
+        self.sworn.lock().unwrap().push((*image, soaked.clone()));
+        Ok(())
+    }
 }
 
 struct Running {
@@ -55,6 +98,7 @@ impl World {
             provider: FakeProvider::new(clock.clone(), seed),
             clock,
             plane: Plane::default(),
+            proofs: Arc::default(),
             home: TempDir::new().unwrap(),
             running: None,
         };
