@@ -9,7 +9,7 @@
 //! none; they are listed like the others, for whom they are about is then the lister's word. It is the signed
 //! content that counts, and reading that is not this crate's work.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::time::Duration;
 
@@ -145,14 +145,28 @@ impl Store {
         subjects: impl Iterator<Item = Digest>,
     ) -> Result<(Vec<Descriptor>, Vec<Descriptor>), StoreError> {
         let (mut manifests, mut lists) = (Vec::new(), Vec::new());
+        let listed = self.read_index()?.manifests.into_iter().filter(is_list);
+        let by_subject: HashMap<Digest, Descriptor> =
+            listed.filter_map(|list| Some((list.tag().and_then(list_subject)?, list))).collect();
         let mut next: Vec<Digest> = subjects.collect();
         let mut known: HashSet<Digest> = next.iter().copied().collect();
         for _ in 0..DEPTH {
             let mut found = Vec::new();
             for subject in std::mem::take(&mut next) {
-                let Some(list) = self.referrers_list(&subject)? else { continue };
-                lists.push(list);
-                found.extend(self.referrers(&subject)?.into_iter().filter(|one| known.insert(one.digest)));
+                let Some(list) = by_subject.get(&subject) else { continue };
+                let entries = match self.read_json::<Index>(&list.digest) {
+                    Ok(index) => {
+                        lists.push(list.clone());
+                        index.manifests
+                    }
+                    // Replaced since `index.json` was read.
+                    Err(StoreError::Missing { .. }) => {
+                        lists.extend(self.referrers_list(&subject)?);
+                        self.referrers(&subject)?
+                    }
+                    Err(error) => return Err(error),
+                };
+                found.extend(entries.into_iter().filter(|one| known.insert(one.digest)));
             }
             if found.is_empty() {
                 break;

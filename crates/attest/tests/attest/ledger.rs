@@ -15,7 +15,7 @@ use crate::kit::{NOW, key, name, trust};
 pub(crate) fn entry(number: u64) -> Entry {
     let mut entry = Entry::new(NOW + number, format!("person-{}", number % 3), "release.deployed");
     entry.why = Some(format!("reason {number} with \"quotes\", a\nnewline and ü"));
-    entry.environment = Some(name(if number % 2 == 0 { "prod" } else { "dev" }));
+    entry.environment = Some(name(if number.is_multiple_of(2) { "prod" } else { "dev" }));
     entry.service = Some(name("web"));
     entry.image = Some(Digest::from_bytes([u8::try_from(number % 250).unwrap(); 32]));
     entry.evidence = vec![Digest::from_bytes([7; 32])];
@@ -160,7 +160,7 @@ fn a_last_line_torn_at_any_byte_is_set_aside_and_nothing_else() {
         match appended.set_aside {
             Some(path) => {
                 assert_eq!(fs::read(&path).unwrap(), &whole[start..cut]);
-                assert_eq!(verify(&ledger).set_aside, [path.clone()]);
+                assert_eq!(verify(&ledger).set_aside, std::slice::from_ref(&path));
                 fs::remove_file(path).unwrap();
             }
             None => assert_eq!(cut, start),

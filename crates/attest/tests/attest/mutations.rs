@@ -1,6 +1,8 @@
 //! A ledger somebody tampered with: always found, and named.
 
+use std::ffi::OsString;
 use std::fs;
+use std::sync::LazyLock;
 
 use kiln_attest::keys::{Algorithm, PrivateKey, TrustedKeys};
 use kiln_attest::ledger::{Ledger, Problem};
@@ -22,12 +24,26 @@ struct Bench {
     signer: PrivateKey,
 }
 
+type Files = Vec<(OsString, Vec<u8>)>;
+
+/// The files of a good ledger, and what signed its checkpoint.
+static GOOD: LazyLock<(Files, String)> = LazyLock::new(|| {
+    let (_folder, ledger) = ledger_of(COUNT as u64);
+    let signer = key(Algorithm::Ed25519);
+    ledger.checkpoint(&signer, NOW).unwrap();
+    let entries = fs::read_dir(ledger.folder()).unwrap().map(Result::unwrap);
+    let files = entries.map(|entry| (entry.file_name(), fs::read(entry.path()).unwrap())).collect();
+    (files, signer.to_pem(None).unwrap().to_string())
+});
+
 impl Bench {
     fn new() -> Self {
-        let (folder, ledger) = ledger_of(COUNT as u64);
-        let signer = key(Algorithm::Ed25519);
-        ledger.checkpoint(&signer, NOW).unwrap();
-        Self { _folder: folder, ledger, signer }
+        let folder = TempDir::new().unwrap();
+        for (name, bytes) in &GOOD.0 {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let ledger = Ledger::open(folder.path()).unwrap();
+        Self { _folder: folder, ledger, signer: PrivateKey::from_pem(&GOOD.1, None).unwrap() }
     }
 
     fn lines(&self) -> Lines {
