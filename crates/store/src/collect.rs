@@ -56,9 +56,9 @@ impl Store {
     /// Manifests, configurations and layers of these images, and of all evidence about them.
     fn needed(&self, images: impl Iterator<Item = Digest>) -> Result<HashSet<Digest>, StoreError> {
         let images: Vec<Digest> = images.collect();
-        let (evidence, lists) = self.all_referrers(images.iter().copied())?;
-        let mut needed: HashSet<Digest> = lists.iter().map(|list| list.digest).collect();
-        let evidence = evidence.iter().map(|one| one.digest);
+        let lists = self.all_lists(images.iter().copied())?;
+        let mut needed: HashSet<Digest> = lists.iter().map(|list| list.entry.digest).collect();
+        let evidence = lists.iter().flat_map(|list| &list.manifests).map(|one| one.digest);
         for image in images.iter().copied().chain(evidence).filter(|image| self.has(image)) {
             needed.insert(image);
             let manifest: Manifest = self.read_json(&image)?;

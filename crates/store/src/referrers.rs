@@ -9,7 +9,7 @@
 //! none; they are listed like the others, for whom they are about is then the lister's word. It is the signed
 //! content that counts, and reading that is not this crate's work.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::time::Duration;
 
@@ -41,6 +41,17 @@ pub(crate) fn list_subject(tag: &str) -> Option<Digest> {
 /// Whether an entry of `index.json` is a list of referrers.
 pub(crate) fn is_list(entry: &Descriptor) -> bool {
     entry.is_index() && entry.tag().and_then(list_subject).is_some()
+}
+
+/// What refers to one subject.
+#[derive(Debug)]
+pub(crate) struct List {
+    /// Its entry in `index.json`.
+    pub(crate) entry: Descriptor,
+    /// The list itself, an OCI index.
+    pub(crate) bytes: Vec<u8>,
+    /// What it lists.
+    pub(crate) manifests: Vec<Descriptor>,
 }
 
 impl Store {
@@ -81,17 +92,30 @@ impl Store {
 
     /// What refers to a subject, in the order of digests; empty when nothing does.
     pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>, StoreError> {
+        let Some(entry) = self.referrers_list(subject)? else { return Ok(Vec::new()) };
+        Ok(self.read_list(subject, entry)?.map_or_else(Vec::new, |list| list.manifests))
+    }
+
+    /// Reads the list of a subject, which may be replaced meanwhile.
+    fn read_list(&self, subject: &Digest, mut entry: Descriptor) -> Result<Option<List>, StoreError> {
         for _ in 0..TRIES {
-            let Some(list) = self.referrers_list(subject)? else { return Ok(Vec::new()) };
-            match self.read_json::<Index>(&list.digest) {
-                Ok(index) => return Ok(index.manifests),
-                // Replaced since `index.json` was read.
-                Err(StoreError::Missing { .. }) => {}
+            match self.read_verified(&entry.digest) {
+                Ok(bytes) => {
+                    let index: Index =
+                        serde_json::from_slice(&bytes).map_err(|source| StoreError::Document {
+                            what: format!("the list of evidence {}", entry.digest),
+                            source,
+                        })?;
+                    return Ok(Some(List { entry, bytes, manifests: index.manifests }));
+                }
+                Err(StoreError::Missing { .. }) => match self.referrers_list(subject)? {
+                    Some(now) => entry = now,
+                    None => return Ok(None),
+                },
                 Err(error) => return Err(error),
             }
         }
-        let list = self.referrers_list(subject)?;
-        Err(StoreError::Missing { digest: list.map_or(*subject, |list| list.digest) })
+        Err(StoreError::Missing { digest: entry.digest })
     }
 
     /// The entry of `index.json` for the list of what refers to a subject.
@@ -139,28 +163,23 @@ impl Store {
         Ok(())
     }
 
-    /// The manifests that refer to these, those that refer to them, and so on; and the lists of all these.
-    pub(crate) fn all_referrers(
-        &self,
-        subjects: impl Iterator<Item = Digest>,
-    ) -> Result<(Vec<Descriptor>, Vec<Descriptor>), StoreError> {
-        let (mut manifests, mut lists) = (Vec::new(), Vec::new());
+    /// The lists of what refers to these manifests, of what refers to that, and so on.
+    pub(crate) fn all_lists(&self, subjects: impl Iterator<Item = Digest>) -> Result<Vec<List>, StoreError> {
+        let listed = self.read_index()?.manifests.into_iter().filter(is_list);
+        let entries: HashMap<Digest, Descriptor> =
+            listed.filter_map(|entry| Some((entry.tag().and_then(list_subject)?, entry))).collect();
+        let mut lists: Vec<List> = Vec::new();
         let mut next: Vec<Digest> = subjects.collect();
         let mut known: HashSet<Digest> = next.iter().copied().collect();
         for _ in 0..DEPTH {
-            let mut found = Vec::new();
             for subject in std::mem::take(&mut next) {
-                let Some(list) = self.referrers_list(&subject)? else { continue };
+                let Some(entry) = entries.get(&subject) else { continue };
+                let Some(list) = self.read_list(&subject, entry.clone())? else { continue };
+                next.extend(list.manifests.iter().map(|one| one.digest).filter(|one| known.insert(*one)));
                 lists.push(list);
-                found.extend(self.referrers(&subject)?.into_iter().filter(|one| known.insert(one.digest)));
             }
-            if found.is_empty() {
-                break;
-            }
-            next.extend(found.iter().map(|one| one.digest));
-            manifests.append(&mut found);
         }
-        Ok((manifests, lists))
+        Ok(lists)
     }
 
     /// Drops the lists of subjects that are not kept, unless somebody made them just now.

@@ -53,6 +53,7 @@ pub struct Evidence {
 /// What evidence says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::large_enum_variant, reason = "most evidence is the large kind")]
 pub enum Claim {
     /// A statement.
     Attestation(Predicate),
@@ -101,7 +102,7 @@ pub enum AttestError {
         image: Digest,
         /// The store's answer.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// The key failed.
     #[error("cannot sign evidence about {image}")]
@@ -125,7 +126,7 @@ pub enum AttestError {
 
 pub(crate) fn stored(act: &'static str, image: &Digest) -> impl Fn(StoreError) -> AttestError {
     let image = *image;
-    move |source| AttestError::Store { act, image, source }
+    move |source| AttestError::Store { act, image, source: Box::new(source) }
 }
 
 pub(crate) fn unwritten(image: &Digest) -> impl Fn(serde_json::Error) -> AttestError {

@@ -114,7 +114,7 @@ impl Reader<'_> {
         if found.signers.is_empty() {
             return Err("no trusted key made the signature".into());
         }
-        self.about(simple.critical.image.digest == *self.image, found)
+        about(simple.critical.image.digest == *self.image, found)
     }
 
     fn envelope(&self, envelope: &Envelope, found: &mut Evidence) -> Result<(), String> {
@@ -126,8 +126,8 @@ impl Reader<'_> {
             ));
         }
         let statement = Statement::from_bytes(&payload).map_err(|error| error.to_string())?;
-        let about = statement.names(self.image);
-        let said = said(statement, about.then_some(*self.image));
+        let fits = statement.names(self.image);
+        let said = said(statement, fits.then_some(*self.image));
         found.image = said.image;
         found.at_ms = match &said.claim {
             Claim::Attestation(predicate) => predicate.at_ms(),
@@ -137,16 +137,16 @@ impl Reader<'_> {
         (_, found.signers) = envelope.verify(self.keys).map_err(|error| error.to_string())?;
         match said.problem {
             Some(problem) => Err(problem),
-            None => self.about(about, found),
+            None => about(fits, found),
         }
     }
+}
 
-    fn about(&self, fits: bool, found: &Evidence) -> Result<(), String> {
-        match found.image {
-            _ if fits => Ok(()),
-            Some(other) => Err(format!("it is about {other}, not about this image")),
-            None => Err("it is not about this image".into()),
-        }
+fn about(fits: bool, found: &Evidence) -> Result<(), String> {
+    match found.image {
+        _ if fits => Ok(()),
+        Some(other) => Err(format!("it is about {other}, not about this image")),
+        None => Err("it is not about this image".into()),
     }
 }
 

@@ -64,6 +64,8 @@ pub(super) struct Line {
     pub(super) place: Place,
     /// The first record's number by the file's name, on the file's first line.
     pub(super) opens: Option<u64>,
+    /// Whether there is a newline after it.
+    pub(super) finished: bool,
 }
 
 impl Lines {
@@ -96,7 +98,7 @@ impl Lines {
             open.line += 1;
             let place = Place { file: open.segment.path.clone(), line: open.line };
             let opens = (open.line == 1).then_some(open.segment.first);
-            return Ok(Some(Line { place, opens }));
+            return Ok(Some(Line { place, opens, finished }));
         }
     }
 }

@@ -162,7 +162,8 @@ fn step(
 ) -> Result<Result<(), Problem>, LedgerError> {
     let place = found.place.clone();
     let expected = chain.next();
-    let link = match line::link(text) {
+    let read = if found.finished { line::link(text) } else { Err("it lacks the newline after it") };
+    let link = match read {
         Ok(link) => link,
         Err(reason) => {
             return Ok(Err(Problem::Altered { seq: expected, place, reason: reason.into() }));

@@ -7,21 +7,19 @@ use kiln_model::Digest;
 
 use super::source::Source;
 use crate::oci::{Descriptor, Index, Manifest};
-use crate::referrers::{DEPTH, REFERRERS_MAX, is_list, list_subject, list_tag};
+use crate::referrers::{DEPTH, List, REFERRERS_MAX, is_list, list_subject, list_tag};
 use crate::{Store, StoreError};
 
 /// Manifests that are larger are not looked into for a subject: that of an image of 127 layers has 40 KiB.
 const MANIFEST_LIMIT: u64 = 4 << 20;
 
 impl Store {
-    /// The blobs of all evidence about an image, and the entries for its lists.
-    pub(super) fn evidence_of(
-        &self,
-        image: &Digest,
-    ) -> Result<(BTreeSet<Digest>, Vec<Descriptor>), StoreError> {
-        let (manifests, lists) = self.all_referrers(std::iter::once(*image))?;
-        let mut blobs: BTreeSet<Digest> = lists.iter().map(|list| list.digest).collect();
-        for one in manifests {
+    /// All evidence about an image, and all evidence about that: its blobs, and the lists, which are taken as they
+    /// are now.
+    pub(super) fn evidence_of(&self, image: &Digest) -> Result<(BTreeSet<Digest>, Vec<List>), StoreError> {
+        let lists = self.all_lists(std::iter::once(*image))?;
+        let mut blobs = BTreeSet::new();
+        for one in lists.iter().flat_map(|list| &list.manifests) {
             let manifest: Manifest = self.read_json(&one.digest)?;
             blobs.insert(one.digest);
             blobs.insert(manifest.config.digest);

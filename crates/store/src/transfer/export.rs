@@ -10,8 +10,10 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::beside;
+use super::import::blob_name;
 use crate::error::at;
 use crate::oci::{self, Descriptor, Index, REF_NAME};
+use crate::referrers::List;
 use crate::{Entry, EntryKind, Image, LayerRef, Store, StoreError, TarWriter, remove_tree};
 
 /// How an image is written.
@@ -69,7 +71,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         let blobs = to.join("blobs/sha256");
         fs::create_dir_all(&blobs).map_err(at("make folder", &blobs))?;
-        for digest in self.all_blobs(image, documents)? {
+        let (all, lists) = self.all_blobs(image, documents)?;
+        for digest in all {
             let path = blobs.join(digest.hex());
             let mut file = File::create_new(&path).map_err(at("make", &path))?;
             self.copy_verified(&digest, &mut file, &path)?;
@@ -78,8 +81,11 @@ impl Store {
             let path = to.join(name);
             fs::write(&path, bytes).map_err(at("write", &path))
         };
+        for list in &lists {
+            write(&blob_name(&list.entry.digest), &list.bytes)?;
+        }
         write("oci-layout", LAYOUT)?;
-        write("index.json", &self.index_of(image, name)?)
+        write("index.json", &self.index_of(image, name, &lists)?)
     }
 
     fn export_archive(
@@ -95,17 +101,20 @@ impl Store {
         for folder in ["blobs", "blobs/sha256"] {
             tar.append(&folder_entry(folder), &mut io::empty()).map_err(full)?;
         }
-        for digest in self.all_blobs(image, documents)? {
+        let (all, lists) = self.all_blobs(image, documents)?;
+        for digest in all {
             let path = self.blob_path(&digest);
             let size = fs::metadata(&path).map_err(|_| StoreError::Missing { digest })?.len();
             let mut source = Verifying { inner: self.open_blob(&digest)?, hash: Sha256::new() };
-            let entry = file_entry(&format!("blobs/sha256/{}", digest.hex()), size);
+            let entry = file_entry(&blob_name(&digest), size);
             tar.append(&entry, &mut source).map_err(full)?;
             self.check(&digest, source.hash)?;
         }
-        let index = self.index_of(image, name)?;
-        for (name, bytes) in [("index.json", index.as_slice()), ("oci-layout", LAYOUT)] {
-            tar.append(&file_entry(name, bytes.len() as u64), &mut &bytes[..]).map_err(full)?;
+        let index = self.index_of(image, name, &lists)?;
+        let lists = lists.iter().map(|list| (blob_name(&list.entry.digest), list.bytes.as_slice()));
+        let own = [("index.json".to_owned(), index.as_slice()), ("oci-layout".to_owned(), LAYOUT)];
+        for (name, bytes) in lists.chain(own) {
+            tar.append(&file_entry(&name, bytes.len() as u64), &mut &bytes[..]).map_err(full)?;
         }
         finish(tar, to)
     }
@@ -166,14 +175,19 @@ impl Store {
         Err(self.damaged(digest, format!("its content has the digest {actual}")))
     }
 
-    fn all_blobs(&self, image: &Digest, documents: &Image) -> Result<BTreeSet<Digest>, StoreError> {
-        let (mut blobs, _) = self.evidence_of(image)?;
+    /// What an export holds besides its index: blobs of the store, and the lists of evidence.
+    fn all_blobs(
+        &self,
+        image: &Digest,
+        documents: &Image,
+    ) -> Result<(BTreeSet<Digest>, Vec<List>), StoreError> {
+        let (mut blobs, lists) = self.evidence_of(image)?;
         blobs.extend(documents.layers.iter().map(|layer| layer.blob.digest));
         blobs.extend([*image, documents.manifest.config.digest]);
-        Ok(blobs)
+        Ok((blobs, lists))
     }
 
-    fn index_of(&self, image: &Digest, name: Option<&str>) -> Result<Vec<u8>, StoreError> {
+    fn index_of(&self, image: &Digest, name: Option<&str>, lists: &[List]) -> Result<Vec<u8>, StoreError> {
         let path = self.blob_path(image);
         let size = fs::metadata(&path).map_err(at("look at", &path))?.len();
         let known = self.list()?.into_iter().find(|entry| entry.digest == *image);
@@ -181,8 +195,7 @@ impl Store {
         let mut entry = Descriptor::new(&media_type, *image, size);
         entry.annotations =
             name.map(|name| (REF_NAME.to_owned(), name.to_owned())).into_iter().collect::<BTreeMap<_, _>>();
-        let (_, mut manifests) = self.evidence_of(image)?;
-        manifests.insert(0, entry);
+        let manifests = std::iter::once(entry).chain(lists.iter().map(|list| list.entry.clone())).collect();
         json("the index", &Index { manifests, ..Index::default() })
     }
 }
