@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, Bytes, Command, Name, Recipe, RolloutSpec, Span, Strategy};
+use crate::{Amount, Bytes, Command, Name, Policy, Recipe, RolloutSpec, Span, Strategy};
 
 /// The evaluated spec: all that `kiln.hcl` and its sister files say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -21,6 +21,9 @@ pub struct Project {
     pub services: BTreeMap<Name, Service>,
     /// Environment blocks; at least `dev`.
     pub environments: BTreeMap<Name, Environment>,
+    /// Policy blocks; [`Project::policy_for`] says which holds.
+    #[serde(default)]
+    pub policies: BTreeMap<Name, Policy>,
 }
 
 /// `service "web" { … }`.

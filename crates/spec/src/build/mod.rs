@@ -9,6 +9,7 @@ mod expose;
 mod gates;
 mod health;
 mod image;
+mod policy;
 mod preset;
 mod relations;
 mod rollout;
@@ -54,5 +55,6 @@ pub(crate) fn project(world: &World<'_>, name: Name, sections: &[Section<'_>]) -
         checks,
         services: services.into_iter().map(|(name, draft)| (name, draft.service)).collect(),
         environments,
+        policies: policy::build_all(world, of("policy")),
     }
 }
