@@ -22,6 +22,8 @@ const NONE: &[&str] = &[
     "postgres://user:password@localhost:5432/db",
     "https://user:secret@example.com/",
     "https://${USER}:${PASSWORD}@registry.corp.io/",
+    "self.pre_auth = pre_authentication_of_the_user",
+    "f'machine {hostname} login {self.username} password {self.password}'",
     "ssh://git@github.com/a/b",
     "{\"auth\": \"\"}",
     "-----BEGIN PRIVATE KEY-----",
