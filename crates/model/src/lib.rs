@@ -5,6 +5,7 @@
 
 mod digest;
 mod name;
+mod policy;
 mod quantity;
 mod recipe;
 mod release;
@@ -14,6 +15,9 @@ mod service;
 
 pub use digest::{Digest, DigestError};
 pub use name::{FleetId, InstanceId, Name, NameError, ReleaseNumber};
+pub use policy::{
+    Action, AllowedSecret, Exception, Level, LicensePolicy, Policy, SecretAction, VulnerabilityPolicy,
+};
 pub use quantity::{Bytes, QuantityError, Span};
 pub use recipe::{
     Base, Command, CopyStep, DebianBase, Health, ImageConfig, OciBase, Port, Probe, Protocol, Recipe,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, Bytes, Command, Name, Recipe, Requirement, RolloutSpec, Span, Strategy};
+use crate::{Amount, Bytes, Command, Name, Policy, Recipe, Requirement, RolloutSpec, Span, Strategy};
 
 /// The evaluated spec: all that `kiln.hcl` and its sister files say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct Project {
     /// `registry = "registry.example.com/shop"`: where `kiln ship` pushes images, a repository for each.
     #[serde(default)]
     pub registry: Option<String>,
+    /// Policy blocks; [`Project::policy_for`] says which holds.
+    #[serde(default)]
+    pub policies: BTreeMap<Name, Policy>,
 }
 
 /// `service "web" { … }`.

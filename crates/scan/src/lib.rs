@@ -2,7 +2,11 @@
 //!
 //! Nothing here decides whether an image is promoted; that is for those who require the evidence.
 
+pub mod facts;
 mod package;
+pub mod policy;
+pub mod report;
+pub mod secrets;
 mod severity;
 
 pub use package::{Ecosystem, Location, Package};

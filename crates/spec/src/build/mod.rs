@@ -9,6 +9,7 @@ mod expose;
 mod gates;
 mod health;
 mod image;
+mod policy;
 mod preset;
 mod relations;
 mod rollout;
@@ -54,6 +55,7 @@ pub(crate) fn project(
         environments,
         keys,
         registry,
+        policies: policy::build_all(world, of("policy")),
     }
 }
 

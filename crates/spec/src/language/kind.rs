@@ -69,6 +69,8 @@ pub(crate) enum Kind {
     TimeZone,
     User,
     Timestamp,
+    /// `"2026-12-31"`.
+    Date,
     Packages,
     Evidence,
     Base,
@@ -153,6 +155,7 @@ impl Kind {
             Self::Url => "an http:// or https:// address",
             Self::User => "a user, user:group or uid:gid",
             Self::Timestamp => "a date and time",
+            Self::Date => "a date",
             Self::Packages => "a list of Debian package names",
             Self::Evidence => "a list of evidence",
             Self::Base => "a base",
@@ -209,6 +212,7 @@ impl Kind {
             Self::Url => "\"https://deb.example.com/debian\"",
             Self::User => "\"www-data\"",
             Self::Timestamp => "\"2026-01-31T12:00:00Z\"",
+            Self::Date => "\"2026-12-31\"",
             Self::Packages => "[\"ca-certificates\"]",
             Self::Evidence => "[\"tested\", \"soaked(staging, 30m)\"]",
             Self::Base => "debian(\"bookworm\")",
@@ -267,6 +271,7 @@ impl Kind {
             Self::AbsolutePath | Self::HttpPath => json!({"type": "string", "pattern": "^/"}),
             Self::Url => json!({"type": "string", "pattern": "^https?://"}),
             Self::Timestamp => json!({"type": "string", "format": "date-time"}),
+            Self::Date => json!({"type": "string", "format": "date"}),
             Self::Text
             | Self::Signal
             | Self::PathInside

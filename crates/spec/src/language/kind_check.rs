@@ -103,6 +103,7 @@ impl Kind {
             }
             Self::User => user(text),
             Self::Timestamp => text.parse::<jiff::Timestamp>().is_ok(),
+            Self::Date => kind_text::date(text),
             _ => !text.contains('\0'),
         }
     }

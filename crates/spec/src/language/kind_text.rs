@@ -32,6 +32,11 @@ pub(crate) fn iso_duration(text: &str) -> Option<Span> {
     u64::try_from(length.as_millis()).ok().map(Span::from_millis)
 }
 
+/// A day of the calendar, and nothing more: jiff also reads dates with a time.
+pub(super) fn date(text: &str) -> bool {
+    text.len() == 10 && text.parse::<jiff::civil::Date>().is_ok()
+}
+
 /// Help for a text that does not fit, which says more than the example.
 pub(super) fn help(kind: Kind, text: &str) -> Option<String> {
     match kind {

@@ -8,6 +8,7 @@ mod kind;
 mod kind_check;
 mod kind_text;
 mod peers;
+mod policy;
 mod rollout;
 mod service;
 mod top;

@@ -1,6 +1,7 @@
 //! The file itself and the blocks that describe neither an image nor a service.
 
 use super::image::{COMMAND_CHECK, HTTP_CHECK, IMAGE};
+use super::policy::POLICY;
 use super::service::SERVICE;
 use super::{Block, Count, Kind, Label, attribute, block, required};
 
@@ -50,41 +51,6 @@ static CHECK: Block = block(
     "A proof that an image works: exactly one `http` or `command` block.",
     &[required("image", Kind::Image, "The image to check.")],
     &[&HTTP_CHECK, &COMMAND_CHECK],
-);
-
-static POLICY: Block = Block {
-    without_effect: true,
-    ..block(
-        "policy",
-        Label::Name,
-        Count::Unique,
-        "What an image must satisfy before it is deployed.",
-        &[
-            attribute(
-                "secrets",
-                Kind::Choice(&["deny", "warn", "allow"]),
-                "What a secret found in an image does.",
-            ),
-            attribute("max_size", Kind::Size, "Largest image."),
-        ],
-        &[&VULNERABILITIES],
-    )
-};
-
-static VULNERABILITIES: Block = block(
-    "vulnerabilities",
-    Label::None,
-    Count::Once,
-    "Which known vulnerabilities stop a deployment.",
-    &[
-        attribute(
-            "fail_on",
-            Kind::Choice(&["low", "medium", "high", "critical"]),
-            "The least severity that stops.",
-        ),
-        attribute("ignore", Kind::Texts, "Identifiers that do not."),
-    ],
-    &[],
 );
 
 static ENVIRONMENT: Block = block(

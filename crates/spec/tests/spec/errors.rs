@@ -203,8 +203,11 @@ fn json_has_places_and_no_source_text() {
 
 #[test]
 fn warnings_render_too() {
-    let loaded = crate::support::load_text("policy \"default\" {\n  secrets = \"deny\"\n}\n").unwrap();
+    let loaded = crate::support::load_text(&with("", "  max_lifetime = \"1h\"\n")).unwrap();
     let text = loaded.warnings.render(false);
-    assert!(text.contains("warning: `policy` has no effect yet") && text.ends_with("1 warning\n"), "{text}");
+    assert!(
+        text.contains("warning: `max_lifetime` has no effect yet") && text.ends_with("1 warning\n"),
+        "{text}"
+    );
     assert!(loaded.warnings.render(true).contains('\u{1b}'), "colour when asked for");
 }

@@ -8,6 +8,7 @@ mod evaluation;
 mod formatting;
 mod good;
 mod language;
+mod policies;
 mod robustness;
 mod rollouts;
 mod scaffold;

@@ -226,8 +226,10 @@ fn deep_syntax_is_refused_and_as_deep_as_allowed_is_read() {
 fn very_many_errors_are_cut_off() {
     let text: String = (0..900).map(|n| format!("locals {{\n  a{n} = nothing{n}\n}}\n")).collect();
     refused_soon(&text, "there are more errors, which are not shown");
-    let text: String = (0..900).map(|n| format!("policy \"p{n}\" {{\n  secrets = \"deny\"\n}}\n")).collect();
-    refused_soon(&text, "100 warnings");
+    let text: String = (0..900)
+        .map(|n| format!("service \"s{n}\" {{\n  image = image.web\n  max_lifetime = \"1h\"\n}}\n"))
+        .collect();
+    refused_soon(&format!("image \"web\" {{\n  base = oci(\"x\")\n}}\n{text}"), "100 warnings");
 }
 
 #[test]
