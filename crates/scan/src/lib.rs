@@ -2,8 +2,11 @@
 //!
 //! Nothing here decides whether an image is promoted; that is for those who require the evidence.
 
+pub mod advisories;
 mod package;
 mod severity;
+pub mod version;
+pub mod vex;
 
 pub use package::{Ecosystem, Location, Package};
-pub use severity::Severity;
+pub use severity::{Score, ScoreError, Severity};
