@@ -3,11 +3,14 @@
 //! Nothing here decides whether an image is promoted; that is for those who require the evidence.
 
 pub mod facts;
+pub mod advisories;
 mod package;
 pub mod policy;
 pub mod report;
 pub mod secrets;
 mod severity;
+pub mod version;
+pub mod vex;
 
 pub use package::{Ecosystem, Location, Package};
-pub use severity::Severity;
+pub use severity::{Score, ScoreError, Severity};

@@ -1,0 +1,215 @@
+//! Whether a version is affected: the evaluation algorithm of the OSV schema, with parsed versions.
+//!
+//! An event whose version its ecosystem would not accept cannot be placed. It is read so that nothing is overlooked:
+//! such an `introduced` counts as the beginning, such an end as none.
+
+use std::cmp::Ordering;
+
+use crate::advisories::osv::Event;
+use crate::advisories::store::entry::{Scope, Span};
+use crate::version::{Scheme, Version};
+
+/// An advisory's statements about one package, parsed once.
+#[derive(Debug)]
+pub(super) struct Judge {
+    ranges: Vec<Timeline>,
+    /// As written, and parsed where that is possible.
+    versions: Vec<(String, Option<Version>)>,
+    scheme: Scheme,
+}
+
+#[derive(Debug)]
+struct Timeline {
+    scheme: Scheme,
+    /// In the order of their versions.
+    events: Vec<(Moment, Kind)>,
+    limits: Vec<Moment>,
+}
+
+/// The place of an event among versions.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Moment {
+    Beginning,
+    At(Version),
+    End,
+}
+
+/// Of events at one version the fix is read first, so that a range that ends where the next one begins is no gap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Fixed,
+    Introduced,
+    LastAffected,
+}
+
+impl Judge {
+    pub(super) fn new<'a>(scheme: Scheme, scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
+        let (mut ranges, mut versions) = (Vec::new(), Vec::new());
+        for scope in scopes {
+            ranges.extend(scope.ranges.iter().map(|span| Timeline::new(scheme, span)));
+            versions.extend(scope.versions.iter().map(|text| (text.clone(), scheme.parse(text).ok())));
+        }
+        Self { ranges, versions, scheme }
+    }
+
+    pub(super) fn affects(&self, text: &str) -> bool {
+        let version = self.scheme.parse(text).ok();
+        let listed = |(known, parsed): &(String, Option<Version>)| {
+            known == text || parsed.is_some() && *parsed == version
+        };
+        self.versions.iter().any(listed) || self.ranges.iter().any(|range| range.contains(text))
+    }
+
+    /// The versions that some range says are fixed and that are newer than one, oldest first.
+    pub(super) fn fixes<'a>(
+        scopes: impl IntoIterator<Item = &'a Scope>,
+        scheme: Scheme,
+        than: &str,
+    ) -> Vec<String> {
+        let Ok(than) = scheme.parse(than) else { return Vec::new() };
+        let events = scopes.into_iter().flat_map(|scope| &scope.ranges).flat_map(|span| &span.events);
+        let mut fixes: Vec<(Version, String)> = events
+            .filter_map(|event| event.fixed.as_ref())
+            .filter_map(|text| Some((scheme.parse(text).ok()?, text.clone())))
+            .filter(|(version, _)| *version > than)
+            .collect();
+        fixes.sort();
+        fixes.dedup_by(|left, right| left.0 == right.0);
+        fixes.into_iter().map(|(_, text)| text).collect()
+    }
+}
+
+impl Timeline {
+    fn new(ecosystem: Scheme, span: &Span) -> Self {
+        // Go's own versions are semantic ones with a little more.
+        let scheme = match (span.semantic, ecosystem) {
+            (true, scheme) if scheme != Scheme::Go => Scheme::Semantic,
+            _ => ecosystem,
+        };
+        let place = |text: &str, unknown| match scheme.parse(text) {
+            Ok(version) => Moment::At(version),
+            Err(_) => unknown,
+        };
+        let mut events: Vec<(Moment, Kind)> = Vec::new();
+        let mut limits = Vec::new();
+        for Event { introduced, fixed, last_affected, limit } in &span.events {
+            if let Some(text) = introduced {
+                let moment = if text == "0" { Moment::Beginning } else { place(text, Moment::Beginning) };
+                events.push((moment, Kind::Introduced));
+            }
+            events.extend(fixed.as_ref().map(|text| (place(text, Moment::End), Kind::Fixed)));
+            events.extend(last_affected.as_ref().map(|text| (place(text, Moment::End), Kind::LastAffected)));
+            limits.extend(limit.as_ref().map(|text| match text.as_str() {
+                "*" => Moment::End,
+                text => place(text, Moment::End),
+            }));
+        }
+        events.sort();
+        Self { scheme, events, limits }
+    }
+
+    fn contains(&self, text: &str) -> bool {
+        let Ok(version) = self.scheme.parse(text) else { return false };
+        let against = |moment: &Moment| match moment {
+            Moment::Beginning => Ordering::Greater,
+            Moment::At(other) => version.cmp(other),
+            Moment::End => Ordering::Less,
+        };
+        if !self.limits.is_empty() && !self.limits.iter().any(|limit| against(limit).is_lt()) {
+            return false;
+        }
+        let mut vulnerable = false;
+        for (moment, kind) in &self.events {
+            match (kind, against(moment)) {
+                (Kind::Introduced, order) if order.is_ge() => vulnerable = true,
+                (Kind::Fixed, order) if order.is_ge() => vulnerable = false,
+                (Kind::LastAffected, Ordering::Greater) => vulnerable = false,
+                _ => {}
+            }
+        }
+        vulnerable
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(scheme: Scheme, ranges: &str, versions: &[&str]) -> Judge {
+        let ranges: Vec<Span> = serde_json::from_str(ranges).unwrap();
+        let scope = Scope {
+            ranges,
+            versions: versions.iter().map(|text| (*text).to_owned()).collect(),
+            ratings: Vec::new(),
+            word: None,
+            informational: None,
+            systems: Vec::new(),
+        };
+        Judge::new(scheme, [&scope])
+    }
+
+    fn check(judge: &Judge, affected: &[&str], free: &[&str]) {
+        for version in affected {
+            assert!(judge.affects(version), "{version} is affected");
+        }
+        for version in free {
+            assert!(!judge.affects(version), "{version} is not affected");
+        }
+    }
+
+    /// The examples of the schema's page.
+    #[test]
+    fn ranges_of_the_schema() {
+        let all = judge(Scheme::Semantic, r#"[{"semantic":true,"events":[{"introduced":"0"}]}]"#, &[]);
+        check(&all, &["0.0.0-a", "1.0.0", "99.0.0"], &[]);
+        let several = r#"[{"semantic":true,"events":[{"introduced":"1.0.0"},{"fixed":"1.0.2"},
+            {"introduced":"3.0.0"},{"fixed":"3.2.5"}]}]"#;
+        let free = ["0.9.9", "1.0.0-rc.1", "1.0.2", "2.5.0", "3.2.5", "4.0.0"];
+        check(
+            &judge(Scheme::Semantic, several, &[]),
+            &["1.0.0", "1.0.1", "3.0.0", "3.2.4", "1.0.2-rc.1"],
+            &free,
+        );
+        let last = r#"[{"semantic":false,"events":[{"introduced":"0"},{"last_affected":"2.1.214"}]}]"#;
+        check(&judge(Scheme::Maven, last, &[]), &["2.1.214", "1"], &["2.1.215"]);
+    }
+
+    #[test]
+    fn events_need_no_order() {
+        let turned = r#"[{"semantic":true,"events":[{"fixed":"3.2.5"},{"introduced":"3.0.0"},{"fixed":"1.0.2"},
+            {"introduced":"0"}]}]"#;
+        check(&judge(Scheme::Semantic, turned, &[]), &["0.1.0", "3.1.0"], &["1.0.2", "3.2.5"]);
+    }
+
+    #[test]
+    fn ranges_that_touch_have_no_gap() {
+        let touching = r#"[{"semantic":true,"events":[{"introduced":"1.0.0"},{"fixed":"2.0.0"},
+            {"introduced":"2.0.0"},{"fixed":"3.0.0"}]}]"#;
+        check(&judge(Scheme::Semantic, touching, &[]), &["1.5.0", "2.0.0", "2.9.9"], &["3.0.0"]);
+        let single = r#"[{"semantic":true,"events":[{"introduced":"1.0.0"},{"last_affected":"1.0.0"}]}]"#;
+        check(&judge(Scheme::Semantic, single, &[]), &["1.0.0"], &["1.0.1", "0.9.0"]);
+    }
+
+    #[test]
+    fn limits_cut_off() {
+        let limited =
+            r#"[{"semantic":true,"events":[{"introduced":"1.0.0"},{"limit":"2.0.0"},{"limit":"1.5.0"}]}]"#;
+        check(&judge(Scheme::Semantic, limited, &[]), &["1.7.0"], &["2.0.0", "3.0.0"]);
+        let open = r#"[{"semantic":true,"events":[{"introduced":"1.0.0"},{"limit":"*"}]}]"#;
+        check(&judge(Scheme::Semantic, open, &[]), &["7.0.0"], &["0.1.0"]);
+    }
+
+    #[test]
+    fn lists_compare_versions_and_texts() {
+        let listed = judge(Scheme::Python, "[]", &["1.0", "2004-weird"]);
+        check(&listed, &["1.0", "1.0.0", "2004-weird"], &["1.1", "2004", "weird"]);
+    }
+
+    #[test]
+    fn what_cannot_be_placed_is_not_overlooked() {
+        let odd = r#"[{"semantic":false,"events":[{"introduced":"??"},{"fixed":"2.0"}]}]"#;
+        check(&judge(Scheme::Python, odd, &[]), &["1.0"], &["2.0"]);
+        let open = r#"[{"semantic":false,"events":[{"introduced":"1.0"},{"fixed":"??"}]}]"#;
+        check(&judge(Scheme::Python, open, &[]), &["1.0", "9.0"], &["0.9"]);
+    }
+}
