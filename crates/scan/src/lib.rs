@@ -2,8 +2,14 @@
 //!
 //! Nothing here decides whether an image is promoted; that is for those who require the evidence.
 
+mod inventory;
 mod package;
+mod sbom;
 mod severity;
 
+pub use inventory::{
+    Algorithm, Checksum, Distribution, Inventory, ScanError, inventory, inventory_of_folder,
+};
 pub use package::{Ecosystem, Location, Package};
+pub use sbom::{Subject, cyclonedx, spdx};
 pub use severity::Severity;
