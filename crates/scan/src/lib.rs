@@ -8,9 +8,17 @@ mod package;
 pub mod policy;
 pub mod report;
 pub mod secrets;
+mod inventory;
+mod package;
+mod sbom;
 mod severity;
 pub mod version;
 pub mod vex;
 
+pub use inventory::{
+    Algorithm, Checksum, Distribution, Inventory, ScanError, inventory, inventory_of_folder,
+};
 pub use package::{Ecosystem, Location, Package};
 pub use severity::{Score, ScoreError, Severity};
+pub use sbom::{Subject, cyclonedx, spdx};
+pub use severity::Severity;
