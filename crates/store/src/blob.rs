@@ -137,7 +137,10 @@ impl Store {
     /// written.
     fn keep_known(&self, blob: &Staged) -> bool {
         let sized = fs::metadata(self.blob_path(&blob.digest)).is_ok_and(|found| found.len() == blob.size);
-        let known = sized && (blob.size > DOCUMENT || self.verify_blob(&blob.digest).is_ok());
+        let sound = sized && (blob.size > DOCUMENT || self.verify_blob(&blob.digest).is_ok());
+        // As young as if it had been written now, so that a collection under way leaves it; gone already when this
+        // fails.
+        let known = sound && renew(&self.blob_path(&blob.digest)).is_ok();
         if known {
             let _ = fs::remove_file(&blob.path);
         }
@@ -235,6 +238,10 @@ impl Store {
             remedy: "delete the file, then bake the image again or `kiln image import` it",
         }
     }
+}
+
+fn renew(path: &std::path::Path) -> io::Result<()> {
+    File::options().append(true).open(path)?.set_modified(std::time::SystemTime::now())
 }
 
 fn flush_all(blobs: &[Staged]) -> Result<(), StoreError> {
