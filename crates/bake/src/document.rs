@@ -69,16 +69,13 @@ pub(crate) fn config(parts: &Parts<'_>) -> Result<Vec<u8>, BakeError> {
 pub(crate) fn manifest(parts: &Parts<'_>, config: &[u8]) -> Result<Vec<u8>, BakeError> {
     let recipe = serde_json::to_vec(parts.recipe).map_err(BakeError::json("the recipe"))?;
     let digest = |bytes: &[u8]| Digest::from_bytes(Sha256::digest(bytes).into());
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(oci::MANIFEST.into()),
-        config: Descriptor::new(oci::CONFIG, digest(config), config.len() as u64),
-        layers: parts.layers.iter().map(|layer| layer.blob.clone()).collect(),
-        annotations: BTreeMap::from([
-            (CREATED.into(), time(parts.epoch)?),
-            (RECIPE_ANNOTATION.into(), digest(&recipe).to_string()),
-        ]),
-    };
+    let config = Descriptor::new(oci::CONFIG, digest(config), config.len() as u64);
+    let layers = parts.layers.iter().map(|layer| layer.blob.clone()).collect();
+    let annotations = BTreeMap::from([
+        (CREATED.into(), time(parts.epoch)?),
+        (RECIPE_ANNOTATION.into(), digest(&recipe).to_string()),
+    ]);
+    let manifest = Manifest { annotations, ..Manifest::new(config, layers) };
     serde_json::to_vec(&manifest).map_err(BakeError::json("the image's manifest"))
 }
 

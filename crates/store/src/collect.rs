@@ -27,7 +27,7 @@ pub struct Collected {
 
 impl Store {
     /// Removes images without a tag that are not among `keep` (what runs, what a rollback may need), their
-    /// trees, and the blobs that only they had. Blobs and trees younger than `grace` stay: a bake that is under
+    /// trees, the evidence about them, and the blobs that only they had. Blobs and trees younger than `grace` stay: a bake that is under
     /// way has not named its own yet, and a layer made lately is likely to be used again. With `dry_run`
     /// nothing is removed.
     pub fn collect(
@@ -47,15 +47,19 @@ impl Store {
                 self.forget(image)?;
             }
         }
+        self.collect_lists(&needed, grace, dry_run)?;
         self.collect_trees(&needed, grace, dry_run, &mut collected)?;
         self.collect_blobs(&needed, grace, dry_run, &mut collected)?;
         Ok(collected)
     }
 
-    /// Manifests, configurations and layers of these images. One that cannot be read keeps at least itself.
+    /// Manifests, configurations and layers of these images, and of all evidence about them.
     fn needed(&self, images: impl Iterator<Item = Digest>) -> Result<HashSet<Digest>, StoreError> {
-        let mut needed = HashSet::new();
-        for image in images.filter(|image| self.has(image)) {
+        let images: Vec<Digest> = images.collect();
+        let (evidence, lists) = self.all_referrers(images.iter().copied())?;
+        let mut needed: HashSet<Digest> = lists.iter().map(|list| list.digest).collect();
+        let evidence = evidence.iter().map(|one| one.digest);
+        for image in images.iter().copied().chain(evidence).filter(|image| self.has(image)) {
             needed.insert(image);
             let manifest: Manifest = self.read_json(&image)?;
             needed.insert(manifest.config.digest);
@@ -115,7 +119,7 @@ fn list(folder: &Path) -> Result<Vec<(std::path::PathBuf, String)>, StoreError> 
 }
 
 /// Whether a file was written, or cannot be told not to have been written, within the grace.
-fn young(path: &Path, grace: Duration) -> bool {
+pub(crate) fn young(path: &Path, grace: Duration) -> bool {
     let written = fs::metadata(path).and_then(|found| found.modified());
     let age = written.ok().and_then(|written| SystemTime::now().duration_since(written).ok());
     age.is_none_or(|age| age < grace)

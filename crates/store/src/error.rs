@@ -87,11 +87,20 @@ pub enum StoreError {
     },
     /// A tag that cannot be one.
     #[error(
-        "{tag:?} cannot be a tag: use 1 to 128 letters, digits and `_ . - / :`, beginning with a letter or digit"
+        "{tag:?} cannot be a tag: use 1 to 128 letters, digits and `_ . - / :`, beginning with a letter or digit; \
+         `sha256-` and a digest's digits is kept for lists of evidence"
     )]
     BadTag {
         /// The text.
         tag: String,
+    },
+    /// Too much evidence about one image.
+    #[error("there are {limit} pieces of evidence about {subject}, and no more are kept; remove some first")]
+    TooManyReferrers {
+        /// The image.
+        subject: Digest,
+        /// The most there may be.
+        limit: usize,
     },
     /// A blob is not the JSON document it should be.
     #[error("{what} cannot be understood")]

@@ -1,7 +1,8 @@
 //! `index.json`: which images the store holds, and their tags.
 //!
 //! A tag is the annotation `org.opencontainers.image.ref.name` of an entry. An image that lost its last tag
-//! keeps an entry without one, so that it is still found by digest until it is collected.
+//! keeps an entry without one, so that it is still found by digest until it is collected. Lists of evidence
+//! (see `referrers`) have entries too, and are no images: nothing here shows them.
 
 use std::fs;
 use std::io;
@@ -10,12 +11,15 @@ use kiln_model::Digest;
 
 use crate::error::at;
 use crate::oci::{Descriptor, Index, REF_NAME};
+use crate::referrers::{is_list, list_subject};
 use crate::{Store, StoreError};
 
 impl Store {
     /// All entries: tagged ones by tag, then untagged ones. An image with two tags appears twice.
     pub fn list(&self) -> Result<Vec<Descriptor>, StoreError> {
-        Ok(self.read_index()?.manifests)
+        let mut entries = self.read_index()?.manifests;
+        entries.retain(|entry| !is_list(entry));
+        Ok(entries)
     }
 
     /// Points a tag at an image, away from what it pointed at.
@@ -37,7 +41,7 @@ impl Store {
 
     /// Lists an image without giving it a tag, so that it is found by digest.
     pub fn keep(&self, image: &Descriptor) -> Result<(), StoreError> {
-        if self.read_index()?.manifests.iter().any(|entry| entry.digest == image.digest) {
+        if self.list()?.iter().any(|entry| entry.digest == image.digest) {
             return Ok(());
         }
         let mut entry = image.clone();
@@ -56,12 +60,12 @@ impl Store {
 
     /// What a tag points at.
     pub fn tagged(&self, tag: &str) -> Result<Option<Descriptor>, StoreError> {
-        Ok(self.read_index()?.manifests.into_iter().find(|entry| entry.tag() == Some(tag)))
+        Ok(self.list()?.into_iter().find(|entry| entry.tag() == Some(tag)))
     }
 
     /// Finds an image by tag, digest (`sha256:…` or hex) or a prefix of the hex digits of at least four.
     pub fn resolve(&self, reference: &str) -> Result<Descriptor, StoreError> {
-        let entries = self.read_index()?.manifests;
+        let entries = self.list()?;
         if let Some(entry) = entries.iter().find(|entry| entry.tag() == Some(reference)) {
             return Ok(entry.clone());
         }
@@ -89,6 +93,14 @@ impl Store {
         self.change_index(|index| index.manifests.retain(|entry| entry.digest != *image))
     }
 
+    /// Puts a list of referrers in place of the one of this tag, or takes that away.
+    pub(crate) fn set_list(&self, tag: &str, list: Option<Descriptor>) -> Result<(), StoreError> {
+        self.change_index(|index| {
+            index.manifests.retain(|entry| !(is_list(entry) && entry.tag() == Some(tag)));
+            index.manifests.extend(list);
+        })
+    }
+
     pub(crate) fn read_index(&self) -> Result<Index, StoreError> {
         let path = self.root().join("index.json");
         let bytes = match fs::read(&path) {
@@ -103,7 +115,7 @@ impl Store {
         })
     }
 
-    fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<(), StoreError> {
+    pub(crate) fn change_index(&self, change: impl FnOnce(&mut Index)) -> Result<(), StoreError> {
         let _lock = self.lock("index")?;
         let mut index = self.read_index()?;
         change(&mut index);
@@ -142,7 +154,8 @@ fn check_tag(tag: &str) -> Result<(), StoreError> {
     let good = (1..=128).contains(&tag.len())
         && tag.as_bytes()[0].is_ascii_alphanumeric()
         && tag.bytes().all(inner)
-        && !tag.starts_with("sha256:");
+        && !tag.starts_with("sha256:")
+        && list_subject(tag).is_none();
     if good { Ok(()) } else { Err(StoreError::BadTag { tag: tag.chars().take(150).collect() }) }
 }
 

@@ -24,6 +24,10 @@ pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.
 pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
 /// Docker's own name of a gzip layer, read but never written.
 pub const DOCKER_LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+/// The empty document, as configuration of what has none.
+pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+/// The bytes of the empty document.
+pub const EMPTY_BYTES: &[u8] = b"{}";
 /// Annotation of an index entry that holds the tag.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -33,6 +37,9 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 pub struct Descriptor {
     /// What the blob is.
     pub media_type: String,
+    /// What the manifest it points at is for, when it is no image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// Its digest.
     pub digest: Digest,
     /// Its length in bytes.
@@ -48,7 +55,14 @@ pub struct Descriptor {
 impl Descriptor {
     /// A descriptor without platform and annotations.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Self {
-        Self { media_type: media_type.into(), digest, size, platform: None, annotations: BTreeMap::new() }
+        Self {
+            media_type: media_type.into(),
+            artifact_type: None,
+            digest,
+            size,
+            platform: None,
+            annotations: BTreeMap::new(),
+        }
     }
 
     /// The tag, in the store's index.
@@ -101,7 +115,7 @@ impl Default for Index {
     }
 }
 
-/// An image manifest.
+/// An image manifest, or that of an artifact: evidence about an image is one with a subject.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -110,13 +124,40 @@ pub struct Manifest {
     /// [`MANIFEST`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+    /// What an artifact is for; images have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact_type: Option<String>,
     /// The configuration.
     pub config: Descriptor,
     /// Layers, lowest first.
     pub layers: Vec<Descriptor>,
+    /// The manifest that this one is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Descriptor>,
     /// Free annotations.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+}
+
+impl Manifest {
+    /// A manifest without annotations, subject and artifact type.
+    pub fn new(config: Descriptor, layers: Vec<Descriptor>) -> Self {
+        Self {
+            schema_version: 2,
+            media_type: Some(MANIFEST.into()),
+            artifact_type: None,
+            config,
+            layers,
+            subject: None,
+            annotations: BTreeMap::new(),
+        }
+    }
+
+    /// What a list of referrers says it is: its own artifact type, or else that of its configuration
+    /// (distribution-spec 1.1, "Listing Referrers").
+    pub fn kind(&self) -> &str {
+        self.artifact_type.as_deref().unwrap_or(&self.config.media_type)
+    }
 }
 
 /// An image configuration: what the runtime needs, and the uncompressed digests of the layers.

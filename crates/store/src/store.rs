@@ -108,7 +108,13 @@ impl Store {
         if durable {
             file.sync_data().map_err(at("flush", &temporary))?;
         }
-        fs::rename(&temporary, path).map_err(at("write", path))
+        fs::rename(&temporary, path).map_err(at("write", path))?;
+        match path.parent().filter(|_| durable) {
+            Some(folder) => {
+                File::open(folder).and_then(|folder| folder.sync_all()).map_err(at("flush", folder))
+            }
+            None => Ok(()),
+        }
     }
 }
 

@@ -103,13 +103,7 @@ impl Store {
             layers.push(self.take_layer(source, name, *diff_id)?);
         }
         let (digest, size) = self.put_bytes(&config)?;
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: Some(oci::MANIFEST.into()),
-            config: Descriptor::new(oci::CONFIG, digest, size),
-            layers,
-            annotations: std::collections::BTreeMap::new(),
-        };
+        let manifest = Manifest::new(Descriptor::new(oci::CONFIG, digest, size), layers);
         let bytes = serde_json::to_vec(&manifest)
             .map_err(|source| StoreError::Document { what: "a manifest".into(), source })?;
         let (digest, size) = self.put_bytes(&bytes)?;

@@ -103,13 +103,8 @@ pub(crate) fn put_image_with(store: &Store, layers: &[LayerRef], execution: Exec
         history: Vec::new(),
     };
     let (digest, size) = store.put_bytes(&serde_json::to_vec(&file).unwrap()).unwrap();
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(oci::MANIFEST.into()),
-        config: Descriptor::new(oci::CONFIG, digest, size),
-        layers: layers.iter().map(|layer| layer.blob.clone()).collect(),
-        annotations: std::collections::BTreeMap::new(),
-    };
+    let layers = layers.iter().map(|layer| layer.blob.clone()).collect();
+    let manifest = Manifest::new(Descriptor::new(oci::CONFIG, digest, size), layers);
     let (digest, size) = store.put_bytes(&serde_json::to_vec(&manifest).unwrap()).unwrap();
     Descriptor::new(oci::MANIFEST, digest, size)
 }
