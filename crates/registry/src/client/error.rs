@@ -220,9 +220,9 @@ fn hint(status: u16) -> &'static str {
 
 fn transport_hint(reason: &str) -> &'static str {
     let has = |word: &str| reason.contains(word);
-    if has("UnknownIssuer") || has("CaUsedAsEndEntity") {
+    if has("UnknownIssuer") || has("BadSignature") || has("CaUsedAsEndEntity") {
         "; nobody this machine trusts has signed its certificate: name the authority's with --ca"
-    } else if has("NotValidForName") {
+    } else if has("not valid for name") || has("NotValidForName") {
         "; its certificate is for another name: use that name, or correct the certificate"
     } else if has("certificate") && has("xpired") {
         "; its certificate has expired: renew it, and check this machine's clock"

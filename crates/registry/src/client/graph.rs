@@ -43,12 +43,21 @@ pub(super) enum Origin {
 /// All of an image.
 #[derive(Debug)]
 pub(super) struct Graph {
-    /// Manifests and indexes, parts before wholes; the last is the image itself.
-    pub(super) documents: Vec<Document>,
+    /// Manifests and indexes that the image lists, parts before wholes.
+    pub(super) parts: Vec<Document>,
+    /// The image itself.
+    pub(super) image: Document,
     /// Configurations and layers, each once.
     pub(super) blobs: Vec<Descriptor>,
     /// What evidence may be about: what was asked for, and what was chosen of it.
     pub(super) subjects: Vec<Digest>,
+}
+
+impl Graph {
+    /// All manifests and indexes, parts before wholes.
+    pub(super) fn documents(&self) -> impl Iterator<Item = &Document> {
+        self.parts.iter().chain([&self.image])
+    }
 }
 
 impl Origin {
@@ -107,12 +116,11 @@ pub(super) async fn survey(
         subjects.push(chosen.descriptor.digest);
     }
     let mut walk = Walk { origin, name, seen: HashSet::new(), documents: Vec::new(), blobs: Vec::new() };
-    walk.visit(chosen).await?;
+    walk.visit(&chosen).await?;
     if matches!(choice, Choice::All) {
-        let parts = walk.documents.iter().map(|document| document.descriptor.digest);
-        subjects.extend(parts.filter(|digest| *digest != subjects[0]).collect::<Vec<_>>());
+        subjects.extend(walk.documents.iter().map(|document| document.descriptor.digest));
     }
-    Ok(Graph { documents: walk.documents, blobs: walk.blobs, subjects })
+    Ok(Graph { parts: walk.documents, image: chosen, blobs: walk.blobs, subjects })
 }
 
 async fn choose(
@@ -169,25 +177,22 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Parts before wholes, without recursion: what is listed is read before it is looked into.
-    async fn visit(&mut self, top: Document) -> Result<(), RegistryError> {
+    async fn visit(&mut self, top: &Document) -> Result<(), RegistryError> {
         let root = top.descriptor.digest;
-        let mut levels = vec![vec![top]];
         self.seen.insert(root);
-        while let Some(level) = levels.last() {
+        let mut levels = vec![self.parts(top, root).await?];
+        while let Some(level) = levels.last().filter(|level| !level.is_empty()) {
             let mut below = Vec::new();
             for document in level {
                 below.extend(self.parts(document, root).await?);
-            }
-            if below.is_empty() {
-                break;
+                if levels.iter().map(Vec::len).sum::<usize>() + below.len() > MANIFESTS {
+                    return Err(self.too_many("manifests", MANIFESTS));
+                }
             }
             if levels.len() > DEPTH {
                 return Err(self.too_many("levels of indexes", DEPTH));
             }
             levels.push(below);
-            if levels.iter().map(Vec::len).sum::<usize>() > MANIFESTS {
-                return Err(self.too_many("manifests", MANIFESTS));
-            }
         }
         self.documents = levels.into_iter().rev().flatten().collect();
         Ok(())

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt, TryStreamExt};
 use kiln_model::Digest;
-use kiln_store::{Descriptor, Store};
+use kiln_store::{Descriptor, Store, StoreError};
 use serde::Serialize;
 
 use super::evidence::{self, Item};
@@ -52,6 +52,40 @@ pub struct PullPlan {
 }
 
 impl PullPlan {
+    /// The plan for an image that is named by its digest, made without asking anybody: `None` when the store lacks a
+    /// manifest that would be needed for it.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or has no image for the platform.
+    pub async fn of_store(
+        image: &ImageReference,
+        store: &Store,
+        choice: &Choice,
+    ) -> Result<Option<Self>, RegistryError> {
+        let origin = Origin::Store(store.clone());
+        let survey = async {
+            let top = origin.top(image).await?;
+            survey(&origin, &image.to_string(), top, choice).await
+        };
+        match survey.await {
+            Ok(graph) => Ok(Some(Self::new(Place::of(image), graph, store))),
+            Err(RegistryError::Store(StoreError::Missing { .. }) | RegistryError::Incomplete { .. }) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn new(place: Place, graph: Graph, store: &Store) -> Self {
+        let missing = graph.blobs.iter().filter(|blob| !store.has_sized(blob)).cloned().collect();
+        Self { place, graph, missing }
+    }
+
+    /// The image that was chosen, or the index with all of them.
+    pub fn image(&self) -> &Descriptor {
+        &self.graph.image.descriptor
+    }
+
     /// Whether the store lacks nothing.
     pub fn is_empty(&self) -> bool {
         self.missing.is_empty()
@@ -80,8 +114,7 @@ impl Client {
             Origin::Remote { client: self.clone(), place: place.clone(), store: Some(store.clone()) };
         let top = origin.top(image).await?;
         let graph = survey(&origin, &image.to_string(), top, choice).await?;
-        let missing = graph.blobs.iter().filter(|blob| !store.has_sized(blob)).cloned().collect();
-        Ok(PullPlan { place, graph, missing })
+        Ok(PullPlan::new(place, graph, store))
     }
 
     /// Does what was planned. The image's own name in the store is for the caller to give.
@@ -98,14 +131,11 @@ impl Client {
         let mut totals = Totals { present: plan.graph.blobs.len() - plan.missing.len(), ..Totals::default() };
         progress.tell(Event::Planned { blobs: plan.missing.len(), bytes: plan.bytes() });
         self.download_all(&plan.place, store, &plan.missing, &mut totals, progress).await?;
-        put_documents(store, &plan.graph.documents)?;
-        for document in &plan.graph.documents {
+        put_documents(store, plan.graph.documents())?;
+        for document in plan.graph.documents() {
             progress.tell(Event::Manifest { digest: document.descriptor.digest });
         }
-        let image = plan.graph.documents.last().map(|document| document.descriptor.clone());
-        // A survey never ends without the image itself.
-        let image =
-            image.ok_or_else(|| RegistryError::Client { reason: "the image has no manifest".into() })?;
+        let image = plan.image().clone();
         Ok(Pulled { resolved: plan.graph.subjects[0], image, evidence: Vec::new(), totals })
     }
 
@@ -149,7 +179,7 @@ impl Client {
     ) -> Result<(), RegistryError> {
         let missing: Vec<Descriptor> = item.blobs().filter(|blob| !store.has_sized(blob)).cloned().collect();
         self.download_all(place, store, &missing, totals, progress).await?;
-        put_documents(store, std::slice::from_ref(&item.document))?;
+        put_documents(store, std::iter::once(&item.document))?;
         evidence::record(store, item)?;
         progress.tell(Event::Evidence { digest: item.document.descriptor.digest });
         Ok(())
@@ -178,9 +208,12 @@ impl Client {
 }
 
 /// Writes documents that the store does not have, parts before wholes.
-fn put_documents(store: &Store, documents: &[Document]) -> Result<(), RegistryError> {
+fn put_documents<'a>(
+    store: &Store,
+    documents: impl Iterator<Item = &'a Document>,
+) -> Result<(), RegistryError> {
     let mut staged = Vec::new();
-    for document in documents.iter().filter(|document| !store.has_sized(&document.descriptor)) {
+    for document in documents.filter(|document| !store.has_sized(&document.descriptor)) {
         staged.push(store.stage_bytes(&document.bytes)?);
     }
     Ok(store.commit(staged)?)

@@ -138,10 +138,7 @@ impl Job<'_> {
         target: &ImageReference,
         options: &PushOptions,
     ) -> Result<Pushed, RegistryError> {
-        let top = graph.documents.last().map(|document| document.descriptor.digest);
-        // A survey never ends without the image itself.
-        let digest =
-            top.ok_or_else(|| RegistryError::Client { reason: "the image has no manifest".into() })?;
+        let digest = graph.image.descriptor.digest;
         if let Some(wanted) = target.digest.filter(|wanted| *wanted != digest.into()) {
             let (task, expected) = (self.client.task("send", &self.place, "the image"), wanted.to_string());
             return Err(RegistryError::Digest { task, expected, actual: digest.to_string() });
@@ -157,7 +154,7 @@ impl Job<'_> {
         let bytes = graph.blobs.iter().map(|blob| blob.size).sum();
         self.progress.tell(Event::Planned { blobs: graph.blobs.len(), bytes });
         self.blobs(&graph.blobs).await?;
-        for document in &graph.documents {
+        for document in graph.documents() {
             self.client.put_manifest(&self.place, &document.name(), document).await?;
             self.progress.tell(Event::Manifest { digest: document.descriptor.digest });
         }
@@ -168,8 +165,8 @@ impl Job<'_> {
                 self.evidence(subject, &mut pushed).await?;
             }
         }
-        if let (Some(tag), Some(document)) = (tag, graph.documents.last()) {
-            self.client.put_manifest(&self.place, &Reference::Tag(tag), document).await?;
+        if let Some(tag) = tag {
+            self.client.put_manifest(&self.place, &Reference::Tag(tag), &graph.image).await?;
         }
         pushed.totals = self.totals;
         Ok(pushed)

@@ -1,6 +1,7 @@
 //! What the client's tests share: a client whose waiting is only noted, images, a fake registry with all of an image.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -101,14 +102,29 @@ impl Parts {
 
     /// An image with these layers, whose bytes need not be tar files.
     pub(crate) fn image(&mut self, architecture: &str, layers: &[Vec<u8>]) -> Descriptor {
+        let blobs = layers.iter().map(|layer| self.blob(oci::LAYER, layer)).collect();
+        self.image_of(architecture, layers, blobs)
+    }
+
+    /// The same with compressed layers, which every tool can read.
+    pub(crate) fn gzip_image(&mut self, architecture: &str, layers: &[Vec<u8>]) -> Descriptor {
+        let mut pack = |layer: &Vec<u8>| {
+            let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            packed.write_all(layer).unwrap();
+            self.blob(oci::LAYER_GZIP, &packed.finish().unwrap())
+        };
+        let blobs = layers.iter().map(&mut pack).collect();
+        self.image_of(architecture, layers, blobs)
+    }
+
+    fn image_of(&mut self, architecture: &str, layers: &[Vec<u8>], blobs: Vec<Descriptor>) -> Descriptor {
         let diff_ids: Vec<String> = layers.iter().map(|layer| sha256(layer).to_string()).collect();
         let config = serde_json::json!({
             "architecture": architecture, "os": "linux", "config": {},
             "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": [],
         });
         let config = self.blob(oci::CONFIG, &serde_json::to_vec(&config).unwrap());
-        let layers = layers.iter().map(|layer| self.blob(oci::LAYER, layer)).collect();
-        self.manifest(oci::MANIFEST, &Manifest::new(config, layers))
+        self.manifest(oci::MANIFEST, &Manifest::new(config, blobs))
     }
 
     /// An envelope about a manifest, as Kiln writes it.
