@@ -3,3 +3,4 @@
 pub mod client;
 pub mod digest;
 pub mod name;
+pub mod server;

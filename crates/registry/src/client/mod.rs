@@ -18,7 +18,7 @@ mod push;
 mod retry;
 mod transport;
 mod upload;
-//mod upstream;
+mod upstream;
 
 pub use auth::{Keys, Login};
 pub use error::{RegistryError, Task};
@@ -30,7 +30,7 @@ pub use pull::{PullOptions, PullPlan, Pulled};
 pub use push::{PushOptions, Pushed};
 pub use retry::Retry;
 pub use transport::Place;
-//pub use upstream::Remote;
+pub use upstream::Remote;
 
 use std::sync::Arc;
 

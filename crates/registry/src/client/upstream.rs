@@ -11,7 +11,7 @@ use super::transport::{Place, incoming};
 use super::{Client, RegistryError};
 use crate::digest::ContentDigest;
 use crate::name::{Reference, Repository};
-use crate::server::mirror::{Upstream, UpstreamBlob, UpstreamError, UpstreamManifest};
+use crate::server::{Upstream, UpstreamBlob, UpstreamError, UpstreamManifest};
 
 /// A registry to pull through.
 #[derive(Clone, Debug)]
