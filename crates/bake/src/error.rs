@@ -75,7 +75,7 @@ pub enum BakeError {
         reference: String,
         /// Why.
         #[source]
-        source: Box<crate::registry::RegistryError>,
+        source: Box<kiln_registry::client::RegistryError>,
     },
     /// The lock cannot be used.
     #[error(transparent)]

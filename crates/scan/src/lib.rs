@@ -2,15 +2,14 @@
 //!
 //! Nothing here decides whether an image is promoted; that is for those who require the evidence.
 
-pub mod facts;
 pub mod advisories;
+pub mod facts;
+mod inventory;
 mod package;
 pub mod policy;
 pub mod report;
-pub mod secrets;
-mod inventory;
-mod package;
 mod sbom;
+pub mod secrets;
 mod severity;
 pub mod version;
 pub mod vex;
@@ -19,6 +18,5 @@ pub use inventory::{
     Algorithm, Checksum, Distribution, Inventory, ScanError, inventory, inventory_of_folder,
 };
 pub use package::{Ecosystem, Location, Package};
-pub use severity::{Score, ScoreError, Severity};
 pub use sbom::{Subject, cyclonedx, spdx};
-pub use severity::Severity;
+pub use severity::{Score, ScoreError, Severity};

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use kiln_model::Digest;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::at;
-use crate::oci::Manifest;
+use crate::oci::{Descriptor, Manifest};
 use crate::{Store, StoreError};
 
 /// What a collection removed, or would remove.
@@ -53,11 +53,33 @@ impl Store {
         Ok(collected)
     }
 
+    /// These images with those of indexes that the store has, and the indexes.
+    fn with_parts(
+        &self,
+        images: impl Iterator<Item = Digest>,
+    ) -> Result<(Vec<Digest>, Vec<Digest>), StoreError> {
+        let (mut manifests, mut indexes) = (Vec::new(), Vec::new());
+        let mut left: Vec<Digest> = images.filter(|image| self.has(image)).collect();
+        while let Some(image) = left.pop() {
+            if manifests.contains(&image) || indexes.contains(&image) {
+                continue;
+            }
+            match self.read_json::<Listing>(&image)?.manifests {
+                Some(parts) => {
+                    indexes.push(image);
+                    left.extend(parts.iter().map(|part| part.digest).filter(|part| self.has(part)));
+                }
+                None => manifests.push(image),
+            }
+        }
+        Ok((manifests, indexes))
+    }
+
     /// Manifests, configurations and layers of these images, and of all evidence about them.
     fn needed(&self, images: impl Iterator<Item = Digest>) -> Result<HashSet<Digest>, StoreError> {
-        let images: Vec<Digest> = images.collect();
-        let lists = self.all_lists(images.iter().copied())?;
-        let mut needed: HashSet<Digest> = lists.iter().map(|list| list.entry.digest).collect();
+        let (images, indexes) = self.with_parts(images)?;
+        let lists = self.all_lists(images.iter().chain(&indexes).copied())?;
+        let mut needed: HashSet<Digest> = lists.iter().map(|list| list.entry.digest).chain(indexes).collect();
         let evidence = lists.iter().flat_map(|list| &list.manifests).map(|one| one.digest);
         for image in images.iter().copied().chain(evidence).filter(|image| self.has(image)) {
             needed.insert(image);
@@ -111,6 +133,12 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What tells an index from a manifest.
+#[derive(Deserialize)]
+struct Listing {
+    manifests: Option<Vec<Descriptor>>,
 }
 
 fn list(folder: &Path) -> Result<Vec<(std::path::PathBuf, String)>, StoreError> {

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use futures_util::{StreamExt, TryStreamExt};
 use kiln_model::{Digest, OciBase};
-use kiln_store::oci::{self, Descriptor, History, Index, Manifest};
+use kiln_registry::client::{self, Choice, Client, Options, Place, PullPlan, RegistryError};
+use kiln_registry::name::ImageReference;
+use kiln_store::oci::{self, Descriptor, History};
 use kiln_store::{Image, Store};
 
 use super::{Source, Start};
@@ -13,13 +14,9 @@ use crate::BakeError;
 use crate::bake::{Kitchen, Making};
 use crate::cache::{Inputs, KeyMaker, Made};
 use crate::lock::OciPin;
-use crate::registry::{Client, Reference, RegistryError};
 use crate::request::{BakeRequest, Event, Progress};
 use crate::runtime::block_on;
 use crate::skeleton::Bones;
-
-/// Blobs downloaded at a time.
-const AT_ONCE: usize = 4;
 
 /// The path of a base on disk; `None` when the text is a registry's reference.
 pub(super) fn on_disk(base: &OciBase, spec: &Path) -> Option<PathBuf> {
@@ -36,18 +33,18 @@ pub(super) fn resolve(
     base: &OciBase,
     progress: &dyn Progress,
 ) -> Result<OciPin, RegistryError> {
-    let reference = Reference::parse(&base.reference)?;
-    if let Some(digest) = reference.digest {
+    let reference = client::parse(&base.reference)?;
+    if let Some(digest) = reference.digest.and_then(|digest| digest.as_sha256()) {
         return Ok(OciPin { reference: base.reference.clone(), digest });
     }
     if request.offline {
         return Err(RegistryError::Offline { reference: base.reference.clone() });
     }
     progress.event(Event::Pull { what: &base.reference, bytes: 0 });
-    let client = Client::new(reference)?;
-    let (bytes, descriptor) = online(|| client.manifest(None))?;
-    request.store.put_bytes(&bytes)?;
-    Ok(OciPin { reference: base.reference.clone(), digest: descriptor.digest })
+    let client = Client::new(Options::default())?;
+    let document = online(|| client.manifest(&Place::of(&reference), &reference.reference()))?;
+    request.store.put_bytes(&document.bytes)?;
+    Ok(OciPin { reference: base.reference.clone(), digest: document.descriptor.digest })
 }
 
 /// Imports a base from disk.
@@ -90,69 +87,28 @@ pub(super) fn from_registry(kitchen: &Kitchen<'_>, pin: &OciPin) -> Result<Start
         reference: pin.reference.clone(),
         source: Box::new(source),
     };
-    let puller = Puller { request, pin, progress: kitchen.progress };
-    let manifest = puller.manifest().map_err(fault)?;
-    let document: Manifest = request.store.read_json(&manifest)?;
-    puller.blobs(&document).map_err(fault)?;
+    let manifest = pull(request, pin, kitchen.progress).map_err(fault)?;
     start(request.store.image(&manifest)?, manifest, &pin.reference)
 }
 
-struct Puller<'a> {
-    request: &'a BakeRequest<'a>,
-    pin: &'a OciPin,
-    progress: &'a dyn Progress,
-}
-
-impl Puller<'_> {
-    fn client(&self) -> Result<Client, RegistryError> {
-        if self.request.offline {
-            return Err(RegistryError::Offline { reference: self.pin.reference.clone() });
-        }
-        Client::new(Reference::parse(&self.pin.reference)?)
+/// The digest of the manifest for this machine, which is in the store then with all its blobs. What is there already
+/// is not asked for.
+fn pull(request: &BakeRequest<'_>, pin: &OciPin, progress: &dyn Progress) -> Result<Digest, RegistryError> {
+    let name = ImageReference { digest: Some(pin.digest.into()), ..client::parse(&pin.reference)? };
+    let known = online(|| PullPlan::of_store(&name, request.store, &Choice::Host))?;
+    if let Some(plan) = known.filter(PullPlan::is_empty) {
+        return Ok(plan.image().digest);
     }
-
-    /// The digest of the manifest for this machine, which is in the store then.
-    fn manifest(&self) -> Result<Digest, RegistryError> {
-        let mut digest = self.pin.digest;
-        for _ in 0..4 {
-            let bytes = self.document(&digest)?;
-            let Ok(index) = serde_json::from_slice::<Index>(&bytes) else { return Ok(digest) };
-            let chosen = index.for_host().ok_or_else(|| RegistryError::Platform {
-                reference: self.pin.reference.clone(),
-                architecture: oci::host_architecture(),
-            })?;
-            digest = chosen.digest;
-        }
-        Ok(digest)
+    if request.offline {
+        return Err(RegistryError::Offline { reference: pin.reference.clone() });
     }
-
-    fn document(&self, digest: &Digest) -> Result<Vec<u8>, RegistryError> {
-        let store = self.request.store;
-        if store.has(digest) {
-            return Ok(store.read_verified(digest)?);
-        }
-        let client = self.client()?;
-        let (bytes, _) = online(|| client.manifest(Some(digest)))?;
-        store.put_bytes(&bytes)?;
-        Ok(bytes)
+    let client = Client::new(Options::default())?;
+    let plan = online(|| client.plan_pull(&name, request.store, &Choice::Host))?;
+    if !plan.is_empty() {
+        progress.event(Event::Pull { what: &pin.reference, bytes: plan.bytes() });
     }
-
-    fn blobs(&self, manifest: &Manifest) -> Result<(), RegistryError> {
-        let store = self.request.store;
-        let wanted = manifest.layers.iter().chain([&manifest.config]);
-        let missing: Vec<&Descriptor> = wanted.filter(|blob| !store.has_sized(blob)).collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let bytes = missing.iter().map(|blob| blob.size).sum();
-        self.progress.event(Event::Pull { what: &self.pin.reference, bytes });
-        let client = self.client()?;
-        let staged = online(|| async {
-            let downloads = missing.iter().map(|blob| client.blob(store, blob));
-            futures_util::stream::iter(downloads).buffer_unordered(AT_ONCE).try_collect::<Vec<_>>().await
-        })?;
-        Ok(store.commit(staged)?)
-    }
+    let pulled = online(|| client.fetch(&plan, request.store, &client::Progress::none()))?;
+    Ok(pulled.image.digest)
 }
 
 fn online<T: Send, F: Future<Output = Result<T, RegistryError>>>(

@@ -145,6 +145,22 @@ fn wrong_digests_and_lengths_are_refused() {
 }
 
 #[test]
+fn an_index_keeps_those_of_its_images_that_are_here() {
+    let (_folder, store) = store();
+    let own = |text: &str| put_layer(&store, &Layer::new().file("own", text).bytes());
+    let descriptor = |digest| kiln_store::Descriptor::new(kiln_store::oci::MANIFEST, digest, 1);
+    let (here, other) = (put_image(&store, &[own("a")]), put_image(&store, &[own("b")]));
+    let manifests = vec![descriptor(here), descriptor(sha(b"elsewhere"))];
+    let index = kiln_store::oci::Index { manifests, ..Default::default() };
+    let (digest, size) = store.put_bytes(&serde_json::to_vec(&index).unwrap()).unwrap();
+    store.tag("all", &kiln_store::Descriptor::new(kiln_store::oci::INDEX, digest, size)).unwrap();
+    let none = std::collections::HashSet::new();
+    store.collect(&none, std::time::Duration::ZERO, false).unwrap();
+    assert!(store.has(&digest) && store.image(&here).is_ok() && !store.has(&other));
+    assert!(store.has(&store.image(&here).unwrap().layers[0].blob.digest));
+}
+
+#[test]
 fn collecting_frees_what_nobody_needs_and_nothing_else() {
     let (_folder, store) = store();
     let shared = put_layer(&store, &Layer::new().file("shared", "x").bytes());
