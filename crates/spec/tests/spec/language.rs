@@ -77,7 +77,16 @@ fn the_reader_knows_every_word_of_the_schema() {
 /// What stands in no other rollout.
 const ROLLING: [&str; 5] = ["max_surge", "max_unavailable", "batch", "pause", "rolling_upgrade_policy"];
 
-const NO_LABEL: [&str; 18] = [
+const NO_LABEL: [&str; 27] = [
+    "config",
+    "listening",
+    "load",
+    "log",
+    "memory",
+    "read_only_root",
+    "start",
+    "tcp",
+    "stderr",
     "health",
     "stop",
     "http",
