@@ -280,7 +280,7 @@ async fn commands_run_in_the_instance() {
     );
     assert_eq!(
         run("app", 0, Some("2.0")).await.unwrap(),
-        "`app`: expected standard output to contain \"2.0\", found \"app\"; it gave \"app\""
+        "`app`: expected standard output to contain \"2.0\", found \"app\\n\"; it gave \"app\""
     );
     provider.kill(&instance.id);
     assert!(run("app", 0, None).await.unwrap().starts_with("`app`: expected to be executed, found "));

@@ -2,6 +2,7 @@
 //! network of its own.
 //!
 //! ```text
+//! checks.lock              flock held while one is made or removed
 //! checks/<pid>-<n>.lock    flock held by its run for life
 //! checks/<pid>-<n>/        a home as the provider lays it out
 //! ```
@@ -25,6 +26,9 @@ use crate::image::ImageView;
 /// Clearing kills, so it takes as long as the kernel takes to bury; what takes longer is left to the next run.
 const CLEARING: Duration = Duration::from_secs(30);
 
+/// How often a lock that somebody else holds is asked for.
+const POLL: Duration = Duration::from_millis(20);
+
 /// A temporary home.
 pub(crate) struct Place {
     pub(crate) provider: LocalProvider,
@@ -41,7 +45,8 @@ impl Place {
     /// Makes one, after clearing what killed runs left.
     pub(crate) async fn open(host: &Host) -> Result<Self, ProveError> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        sweep(host).await?;
+        let _gate = gate(host).await?;
+        swept(host).await?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", std::process::id());
         let folder = folder(host).join(&name);
@@ -63,8 +68,8 @@ impl Place {
     /// Ends everything and removes the home.
     pub(crate) async fn close(self) -> Result<(), ProveError> {
         clear(&self.provider, &self.folder).await?;
-        drop(self.lock.1);
-        fs::remove_file(&self.lock.0).map_err(ProveError::file("remove", &self.lock.0))
+        let (path, _held) = self.lock;
+        forget(&path)
     }
 }
 
@@ -83,11 +88,41 @@ async fn clear(provider: &LocalProvider, folder: &Path) -> Result<(), ProveError
     kiln_store::remove_tree(folder).map_err(ProveError::Store)
 }
 
+/// Removes a lock file; one that its run has removed meanwhile is gone as well.
+fn forget(lock: &Path) -> Result<(), ProveError> {
+    match fs::remove_file(lock) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(ProveError::file("remove", lock)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Removes what runs left that were killed, or given up: their instances, networks and folders.
 ///
 /// # Errors
 /// When something cannot be removed; the next run tries again.
 pub async fn sweep(host: &Host) -> Result<(), ProveError> {
+    let _gate = gate(host).await?;
+    swept(host).await
+}
+
+/// Lets one process at a time look for abandoned places, and makes a new one appear to the others only when its lock is
+/// held.
+async fn gate(host: &Host) -> Result<File, ProveError> {
+    let path = host.home.join("checks.lock");
+    fs::create_dir_all(&host.home).map_err(ProveError::file("make", &host.home))?;
+    let file = File::create(&path).map_err(ProveError::file("make", &path))?;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(POLL).await,
+            Err(error) => return Err(ProveError::file("lock", &path)(error.into())),
+        }
+    }
+}
+
+async fn swept(host: &Host) -> Result<(), ProveError> {
     let folder = folder(host);
     fs::create_dir_all(&folder).map_err(ProveError::file("make", &folder))?;
     for entry in fs::read_dir(&folder).map_err(ProveError::file("read", &folder))?.flatten() {
@@ -105,7 +140,7 @@ pub async fn sweep(host: &Host) -> Result<(), ProveError> {
             let provider = provider(host, &home).await?;
             clear(&provider, &home).await?;
         }
-        fs::remove_file(&lock).map_err(ProveError::file("remove", &lock))?;
+        forget(&lock)?;
     }
     Ok(())
 }
