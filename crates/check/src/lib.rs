@@ -1,24 +1,38 @@
-//! Runs an image's checks against a started instance.
+//! Proves images: judges what their checks, goss files and structure tests expect.
 //!
-//! A check either holds or says what was expected and what was found; whether a release goes on because of it is
-//! decided elsewhere. HTTP checks connect where the data plane connects ([`Connector`]); command checks run through
-//! [`Provider::exec`].
+//! Some expectations are of the image alone (files, users, packages, configuration); they are judged by its bytes
+//! in the store (`image`). Others are of a running instance (`live`, `inside`). [`prove`] starts one as Kiln would run
+//! it, in a home of its own that is gone afterwards, and judges everything; a rollout, which has an instance already,
+//! asks it what can be asked over its ports or executed in it ([`run`]).
+//!
+//! An expectation either holds or says what was expected and what was found; what follows from that is decided
+//! elsewhere.
 
-mod command;
 mod connect;
-mod failure;
-mod web;
+mod finding;
+mod foreign;
+mod goss;
+mod image;
+mod inside;
+mod junit;
+mod live;
+mod report;
+mod runner;
+mod structure;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use kiln_model::{Check, CheckProbe, InstanceId, Name, Port, SyntheticProbe};
+use kiln_model::{Check, InstanceId, Name, Port, SyntheticProbe};
 use kiln_provider::{Endpoint, Provider};
 
 pub use connect::{Connector, Direct, Stream};
-pub use failure::Failure;
+pub use finding::Finding;
+pub use image::{ImageError, ImageView};
+pub use report::{CheckReport, CheckResult};
+pub use runner::{Host, ProveError, Subject, prove, sweep};
 
-/// One check may take so long in all. A page that takes longer than the usual time-outs of those who call it
+/// A synthetic request may take so long. A page that takes longer than the usual time-outs of those who call it
 /// would not be served either.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
@@ -39,7 +53,7 @@ pub struct Report {
     /// How long it took, milliseconds.
     pub millis: u64,
     /// Why it does not hold; `None` when it does.
-    pub failure: Option<Failure>,
+    pub failure: Option<Finding>,
 }
 
 impl Report {
@@ -57,11 +71,17 @@ pub async fn send<C: Connector>(
     probe: &SyntheticProbe,
     target: &Target<'_>,
     connector: &C,
-) -> Result<(u16, Duration), Failure> {
-    web::send(probe, target, connector).await
+) -> Result<(u16, Duration), Finding> {
+    live::http::send(probe, target, connector).await
 }
 
-/// Runs one check.
+/// Whether a check has an expectation that [`run`] can ask of any instance. The others are of the image itself, which
+/// never changes, or would disturb the instance: they are [`prove`]d before.
+pub fn asks_instance(check: &Check) -> bool {
+    check.probes.iter().any(live::asks)
+}
+
+/// Asks an instance what a check expects of it over its ports and commands; the first failure counts.
 pub async fn run<P: Provider, C: Connector>(
     check: &Check,
     target: &Target<'_>,
@@ -69,16 +89,17 @@ pub async fn run<P: Provider, C: Connector>(
     connector: &C,
 ) -> Report {
     let begun = Instant::now();
-    let outcome = match &check.probe {
-        CheckProbe::Http { get, port, status, contains } => {
-            let wanted = web::Wanted { path: get, status: *status, contains: contains.as_deref() };
-            web::run(&wanted, port.as_ref(), target, connector).await
+    let mut failure = None;
+    for probe in &check.probes {
+        let outcome = live::ask(check, probe, target, provider, connector).await;
+        failure = outcome.and_then(Result::err);
+        if failure.is_some() {
+            break;
         }
-        CheckProbe::Command { command, exit, contains } => {
-            let wanted = command::Wanted { argv: command.argv(), exit: *exit, contains: contains.as_deref() };
-            command::run(&wanted, target, provider).await
-        }
-    };
-    let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Report { millis, failure: outcome.err() }
+    }
+    Report { millis: millis(begun.elapsed()), failure }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

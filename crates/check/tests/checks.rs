@@ -9,19 +9,23 @@ use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use kiln_check::{Direct, Report, Target};
-use kiln_model::{Check, CheckProbe, Command, InstanceId, Name, Port, Protocol};
+use kiln_model::{
+    Check, CheckProbe, Command, CommandCheck, HttpCheck, InstanceId, Name, Port, Protocol, Span, TcpCheck,
+    TextExpect,
+};
 use kiln_provider::{Endpoint, Phase, Provider};
 use kiln_testkit::{FakeClock, FakeProvider, fleet_spec};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-use tokio::io::{AsyncReadExt, Interest};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 fn name(text: &str) -> Name {
@@ -29,8 +33,15 @@ fn name(text: &str) -> Name {
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    static ASKED: AtomicU32 = AtomicU32::new(0);
+    if request.uri().path() == "/echo" {
+        let header = request.headers()["x-probe"].clone();
+        let body = request.into_body().collect().await.unwrap().to_bytes();
+        return Ok(Response::builder().status(201).header("x-probe", header).body(Full::new(body)).unwrap());
+    }
     let (status, body) = match request.uri().path() {
         "/" => (200, "hello world".to_owned()),
+        "/third" if ASKED.fetch_add(1, Ordering::Relaxed) > 1 => (200, "at last".to_owned()),
         "/long" => (500, "é".repeat(5000)),
         _ => (404, "no such page".to_owned()),
     };
@@ -82,13 +93,21 @@ fn supervisor(socket: &Path, to: SocketAddr) {
 }
 
 async fn http(endpoint: Endpoint, protocol: Protocol, get: &str, contains: Option<&str>) -> Report {
+    let wanted = HttpCheck { path: get.into(), expect: containing(contains), ..HttpCheck::default() };
+    probe(endpoint, protocol, CheckProbe::Http(Box::new(wanted))).await
+}
+
+fn containing(text: Option<&str>) -> TextExpect {
+    TextExpect { contains: text.into_iter().map(Into::into).collect(), ..TextExpect::default() }
+}
+
+/// Asks for one thing at one endpoint.
+async fn probe(endpoint: Endpoint, protocol: Protocol, probe: CheckProbe) -> Report {
     let (endpoints, ports) = (
         BTreeMap::from([(name("http"), endpoint)]),
         BTreeMap::from([(name("http"), Port { number: 8080, protocol })]),
     );
-    let probe =
-        CheckProbe::Http { get: get.into(), port: None, status: 200, contains: contains.map(Into::into) };
-    let check = Check { name: "home page".into(), image: name("web"), probe };
+    let check = Check::new("home page", name("web"), probe);
     let id = InstanceId("web-1-a".into());
     let target = Target { instance: &id, endpoints: &endpoints, ports: &ports };
     kiln_check::run(&check, &target, &FakeProvider::new(FakeClock::default(), 1), &Direct).await
@@ -115,7 +134,8 @@ async fn pages_are_asked_through_a_supervisor_at_any_depth() {
     let report = http(Endpoint::Dial { socket: socket.clone(), port: 8080 }, Protocol::Http, "/", None).await;
     assert!(report.passed(), "{:?}", report.failure);
     let report = http(Endpoint::Dial { socket, port: 9 }, Protocol::Http, "/", None).await;
-    assert_eq!(report.failure.unwrap().to_string(), "cannot connect to port http of the instance");
+    let told = report.failure.unwrap().to_string();
+    assert_eq!(told, "GET /: expected a connection, found connection refused");
 }
 
 #[tokio::test]
@@ -125,21 +145,109 @@ async fn a_failure_says_what_was_expected_and_found() {
     let said = |report: Report| report.failure.unwrap().to_string();
     assert_eq!(
         said(http(tcp(), Protocol::Http, "/none", None).await),
-        "GET /none answered 404, expected 200; its body begins \"no such page\""
+        "GET /none: expected status 200, found status 404; it gave \"no such page\""
     );
     assert_eq!(
         said(http(tcp(), Protocol::Http, "/", Some("goodbye")).await),
-        "GET / answered without the expected text \"goodbye\"; its body begins \"hello world\""
+        "GET /: expected the body to contain \"goodbye\", found \"hello world\"; it gave \"hello world\""
     );
     let long = said(http(tcp(), Protocol::Http, "/long", None).await);
     assert!(long.chars().count() < 300 && long.ends_with("é…\""), "{long}");
-    assert!(said(http(tcp(), Protocol::Http, "no slash", None).await).contains("write an absolute path"));
-    assert!(said(http(tcp(), Protocol::Tcp, "/", None).await).starts_with("there is no HTTP port"));
+    assert!(said(http(tcp(), Protocol::Http, "no slash", None).await).contains("an absolute path"));
+    assert_eq!(
+        said(http(tcp(), Protocol::Tcp, "/", None).await),
+        "GET /: expected a port to ask, found the image's ports: http"
+    );
     let closed = SocketAddr::from(([127, 0, 0, 1], kiln_testkit::free_port()));
     assert!(
         said(http(Endpoint::Tcp { addr: closed }, Protocol::Http, "/", None).await)
-            .contains("cannot connect")
+            .contains("expected a connection")
     );
+}
+
+#[tokio::test]
+async fn requests_are_sent_whole_and_answers_looked_at_from_all_sides() {
+    let addr = server().await;
+    let wanted = HttpCheck {
+        method: "POST".into(),
+        path: "/echo".into(),
+        headers: BTreeMap::from([("x-probe".into(), "kiln".into())]),
+        body: Some("{\"a\":{\"b\":[1,\"two\"]}}".into()),
+        status: vec![201, 202],
+        expect_headers: BTreeMap::from([("x-probe".into(), containing(Some("kil")))]),
+        json: BTreeMap::from([("/a/b/0".into(), "1".into()), ("/a/b/1".into(), "two".into())]),
+        max_time: Some(Span::from_secs(10)),
+        ..HttpCheck::default()
+    };
+    let ask = async |wanted: &HttpCheck| {
+        let probed = CheckProbe::Http(Box::new(wanted.clone()));
+        let report = probe(Endpoint::Tcp { addr }, Protocol::Http, probed).await;
+        report.failure.map(|failure| (failure.expected, failure.found))
+    };
+    assert_eq!(ask(&wanted).await, None);
+    let other = HttpCheck {
+        status: vec![200],
+        expect_headers: BTreeMap::from([("x-none".into(), containing(None))]),
+        json: BTreeMap::from([("/a/c".into(), "1".into()), ("/a/b/1".into(), "three".into())]),
+        ..wanted
+    };
+    let (expected, found) = ask(&other).await.unwrap();
+    assert_eq!(expected, "status 200; a header x-none; /a/b/1 to be \"three\"; /a/c to be \"1\"");
+    assert_eq!(found, "status 201; none; \"two\"; no /a/c");
+}
+
+#[tokio::test]
+async fn conversations_over_tcp_end_when_the_answer_is_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut question = [0; 6];
+                stream.read_exact(&mut question).await.unwrap();
+                // It never closes: who asked must know what is enough.
+                stream.write_all(b"PONG\n").await.unwrap();
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    let ask = async |expect: TextExpect| {
+        let wanted = TcpCheck { port: None, send: Some("PING\r\n".into()), expect };
+        let mut check = Check::new("ping", name("web"), CheckProbe::Tcp(wanted));
+        check.timeout = Span::from_millis(500);
+        let (endpoints, ports) = (
+            BTreeMap::from([(name("tcp"), Endpoint::Tcp { addr })]),
+            BTreeMap::from([(name("tcp"), Port { number: 1, protocol: Protocol::Tcp })]),
+        );
+        let id = InstanceId("web-1-a".into());
+        let target = Target { instance: &id, endpoints: &endpoints, ports: &ports };
+        let provider = FakeProvider::new(FakeClock::default(), 1);
+        kiln_check::run(&check, &target, &provider, &Direct).await.failure.map(|it| it.to_string())
+    };
+    assert_eq!(ask(containing(Some("PONG"))).await, None);
+    assert_eq!(ask(TextExpect { equals: Some("PONG".into()), ..TextExpect::default() }).await, None);
+    assert_eq!(
+        ask(containing(Some("LOST"))).await.unwrap(),
+        "a connection: expected the answer to contain \"LOST\", found \"PONG\\n\""
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_hold_yet_is_asked_again() {
+    let addr = server().await;
+    let wanted = HttpCheck { path: "/third".into(), ..HttpCheck::default() };
+    let mut check = Check::new("third time", name("web"), CheckProbe::Http(Box::new(wanted)));
+    let (endpoints, ports) = (
+        BTreeMap::from([(name("http"), Endpoint::Tcp { addr })]),
+        BTreeMap::from([(name("http"), Port { number: 8080, protocol: Protocol::Http })]),
+    );
+    let id = InstanceId("web-1-a".into());
+    let target = Target { instance: &id, endpoints: &endpoints, ports: &ports };
+    let provider = FakeProvider::new(FakeClock::default(), 1);
+    assert!(!kiln_check::run(&check, &target, &provider, &Direct).await.passed());
+    check.within = Some(Span::from_secs(60));
+    assert!(kiln_check::run(&check, &target, &provider, &Direct).await.passed());
 }
 
 #[tokio::test]
@@ -153,22 +261,27 @@ async fn commands_run_in_the_instance() {
     assert_eq!(instance.phase, Phase::Ready);
     let (endpoints, ports) = (BTreeMap::new(), BTreeMap::new());
     let run = async |line: &str, exit: i32, contains: Option<&str>| {
-        let probe = CheckProbe::Command {
+        let wanted = CommandCheck {
             command: Command::Line(line.into()),
             exit,
-            contains: contains.map(Into::into),
+            stdout: containing(contains),
+            stderr: TextExpect::default(),
+            user: None,
         };
-        let check = Check { name: "it".into(), image: name("web"), probe };
+        let check = Check::new("it", name("web"), CheckProbe::Command(wanted));
         let target = Target { instance: &instance.id, endpoints: &endpoints, ports: &ports };
         let report = kiln_check::run(&check, &target, &provider, &Direct).await;
         report.failure.map(|failure| failure.to_string())
     };
     assert_eq!(run("app --version", 0, Some("app --version")).await, None);
-    assert_eq!(run("app", 1, None).await.unwrap(), "app exited with 0, expected 1; it printed \"app\"");
+    assert_eq!(
+        run("app", 1, None).await.unwrap(),
+        "`app`: expected exit status 1, found exit status 0; it gave \"app\""
+    );
     assert_eq!(
         run("app", 0, Some("2.0")).await.unwrap(),
-        "app printed \"app\" without the expected text \"2.0\""
+        "`app`: expected standard output to contain \"2.0\", found \"app\\n\"; it gave \"app\""
     );
     provider.kill(&instance.id);
-    assert_eq!(run("app", 0, None).await.unwrap(), "cannot execute app in the instance");
+    assert!(run("app", 0, None).await.unwrap().starts_with("`app`: expected to be executed, found "));
 }

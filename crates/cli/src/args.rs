@@ -83,6 +83,8 @@ pub(crate) enum Verb {
     Lock(verbs::lock::Args),
     /// Bake images from the spec
     Bake(verbs::bake::Args),
+    /// Prove images: run their checks, goss files and structure tests
+    Check(verbs::check::Args),
     /// List, inspect, compare, export and import images
     Image(verbs::image::Args),
     /// Bake, deploy and serve everything in the spec on this machine

@@ -24,6 +24,8 @@ pub(crate) enum Kind {
     Refused = 7,
     /// Nothing is known under the name that was asked for.
     NotFound = 8,
+    /// A check of an image does not hold.
+    Check = 9,
     /// Ctrl-C.
     Interrupted = 130,
 }
@@ -39,6 +41,7 @@ impl Kind {
             Self::Unreachable => "unreachable",
             Self::Refused => "refused",
             Self::NotFound => "not-found",
+            Self::Check => "check",
             Self::Interrupted => "interrupted",
         }
     }

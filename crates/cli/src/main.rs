@@ -3,6 +3,7 @@
 
 mod args;
 mod baking;
+mod checking;
 mod context;
 mod control;
 mod error;

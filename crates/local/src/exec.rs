@@ -1,6 +1,6 @@
 //! Commands executed in a running instance.
 //!
-//! A process of its own joins the instance and executes the command there: `kiln shim-exec FOLDER -- ARGV`. Its
+//! A process of its own joins the instance and executes the command there: `kiln shim-exec FOLDER [--user=USER] -- ARGV`. Its
 //! standard streams are the command's.
 
 use std::path::Path;
@@ -20,8 +20,20 @@ const MOST: usize = 1 << 20;
 /// status is the command's, 128 + signal when one ended it. `exe` is the program that begins with [`crate::shim::dispatch`].
 /// Recording it and tainting the instance is the caller's duty.
 pub fn command(exe: &Path, dir: &InstanceDir, argv: &[String]) -> std::process::Command {
+    command_as(exe, dir, None, argv)
+}
+
+/// The same, as another user of the image (`user[:group]`, names or numbers).
+pub fn command_as(
+    exe: &Path,
+    dir: &InstanceDir,
+    user: Option<&str>,
+    argv: &[String],
+) -> std::process::Command {
     let mut command = std::process::Command::new(exe);
-    command.arg(shim::EXEC).arg(dir.path()).arg("--").args(argv);
+    command.arg(shim::EXEC).arg(dir.path());
+    command.args(user.map(|user| format!("--user={user}")));
+    command.arg("--").args(argv);
     command
 }
 
@@ -31,7 +43,8 @@ pub(crate) async fn run(
     dir: &InstanceDir,
     request: &ExecRequest,
 ) -> Result<ExecResult, LocalError> {
-    let mut command = tokio::process::Command::from(command(exe, dir, &request.argv));
+    let mut command =
+        tokio::process::Command::from(command_as(exe, dir, request.user.as_deref(), &request.argv));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     let fail = |source| LocalError::Supervisor { exe: exe.into(), source };
     let mut child = command.spawn().map_err(fail)?;

@@ -53,7 +53,7 @@ pub(crate) async fn ask(target: &Target, limit: Span) -> Result<(), String> {
             Err(error) => Err(format!("{target}: {error}")),
         },
         Target::Command { command, exe, dir } => {
-            let request = ExecRequest { argv: command.argv(), timeout: limit };
+            let request = ExecRequest { argv: command.argv(), timeout: limit, user: None };
             match exec::run(exe, dir, &request).await {
                 Ok(result) if result.status == 0 => Ok(()),
                 Ok(result) => {

@@ -3,6 +3,7 @@
 //! This crate does no IO, reads no clock and takes no random numbers. Types that cross a process or disk border
 //! derive `serde`; those a person meets derive a JSON schema too.
 
+mod check;
 mod digest;
 mod name;
 mod policy;
@@ -13,6 +14,11 @@ mod requirement;
 mod rollout;
 mod service;
 
+pub use check::{
+    Check, CheckProbe, CommandCheck, ConfigCheck, FileCheck, FileKind, GroupCheck, HttpCheck, ListeningCheck,
+    LoadCheck, LogCheck, MemoryCheck, PackageCheck, ProcessCheck, ReadOnlyRootCheck, Setup, StandIn,
+    StartCheck, StopCheck, TcpCheck, TextExpect, Transport, UserCheck,
+};
 pub use digest::{Digest, DigestError};
 pub use name::{FleetId, InstanceId, Name, NameError, ReleaseNumber};
 pub use policy::{
@@ -30,6 +36,5 @@ pub use rollout::{
     RolloutSpec, Sticky, Strategy, SyntheticProbe,
 };
 pub use service::{
-    Check, CheckProbe, Environment, Expose, Freeze, Limits, Project, Service, Tls, TrafficSpec, TrustedKey,
-    UpgradedDrain, VolumeMount,
+    Environment, Expose, Freeze, Limits, Project, Service, Tls, TrafficSpec, TrustedKey, UpgradedDrain, VolumeMount,
 };

@@ -1,4 +1,4 @@
-//! Services, rollouts, checks and environments: the part of the spec that says where an image runs and how a
+//! Services, rollouts and environments: the part of the spec that says where an image runs and how a
 //! change gets there.
 
 use std::collections::BTreeMap;
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, Bytes, Command, Name, Policy, Recipe, Requirement, RolloutSpec, Span, Strategy};
+use crate::{Amount, Bytes, Check, Name, Policy, Recipe, Requirement, RolloutSpec, Span, Strategy};
 
 /// The evaluated spec: all that `kiln.hcl` and its sister files say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -141,43 +141,6 @@ pub enum UpgradedDrain {
     Wait,
     /// They are closed as soon as the fleet has no weight.
     Close,
-}
-
-/// `check "home page" { image = image.web http { … } }`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Check {
-    /// The label of the block, any text.
-    pub name: String,
-    /// The image block it judges.
-    pub image: Name,
-    /// What is done and expected.
-    pub probe: CheckProbe,
-}
-
-/// What a check does and expects.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-pub enum CheckProbe {
-    /// An HTTP request to an instance.
-    Http {
-        /// Path of the GET request.
-        get: String,
-        /// Named port; `None` is the first one.
-        port: Option<Name>,
-        /// Expected status. Default 200.
-        status: u16,
-        /// Text that the body must contain.
-        contains: Option<String>,
-    },
-    /// A command in an instance.
-    Command {
-        /// What to execute.
-        command: Command,
-        /// Expected exit status. Default 0.
-        exit: i32,
-        /// Text that standard output must contain.
-        contains: Option<String>,
-    },
 }
 
 /// `environment "prod" { protected = true }`.

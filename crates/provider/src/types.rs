@@ -149,6 +149,9 @@ pub struct ExecRequest {
     pub argv: Vec<String>,
     /// Time limit; the command is killed afterwards.
     pub timeout: Span,
+    /// As whom: `user[:group]`, names or numbers of the image; `None` is the image's user.
+    #[serde(default)]
+    pub user: Option<String>,
 }
 
 /// What an executed command left.

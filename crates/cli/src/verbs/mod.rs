@@ -3,6 +3,7 @@
 pub(crate) mod abort;
 pub(crate) mod approve;
 pub(crate) mod bake;
+pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod deploy;
 pub(crate) mod diff;
@@ -54,6 +55,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Schema(args) => schema::run(&args, context),
         Verb::Lock(args) => lock::run(&args, context),
         Verb::Bake(args) => bake::run(&args, context),
+        Verb::Check(args) => check::run(&args, context),
         Verb::Image(args) => image::run(&args, context),
         Verb::Up(args) => up::run(&args, context),
         Verb::Down(args) => down::run(&args, context),

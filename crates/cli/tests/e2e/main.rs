@@ -2,6 +2,8 @@
 
 mod bad_releases;
 mod bad_sources;
+mod checks;
+mod checks_foreign;
 mod crashes;
 mod deploys;
 mod events;

@@ -125,21 +125,27 @@ service "web" {{
 /// The service, compiled once for all tests of this process.
 pub(crate) fn program() -> PathBuf {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
-    PROGRAM
-        .get_or_init(|| {
-            let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-            let program = folder.join("program");
-            let fresh = folder.join(format!("program-{}", std::process::id()));
-            let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/program.c");
-            let mut compiler = Command::new("cc");
-            compiler.args(["-O1", "-static", "-pthread", "-o"]).arg(&fresh).arg(source);
-            let status = compiler.status().expect("a C compiler named cc");
-            assert!(status.success(), "the test's program does not compile");
-            // Tests run in many processes at once: each sees a whole program, whoever made it.
-            std::fs::rename(&fresh, &program).expect("the program can be renamed");
-            program
-        })
-        .clone()
+    PROGRAM.get_or_init(|| compiled("program")).clone()
+}
+
+/// A client to execute in instances.
+pub(crate) fn caller() -> PathBuf {
+    static CALLER: OnceLock<PathBuf> = OnceLock::new();
+    CALLER.get_or_init(|| compiled("caller")).clone()
+}
+
+fn compiled(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let program = folder.join(name);
+    let fresh = folder.join(format!("{name}-{}", std::process::id()));
+    let source = format!("{}/tests/e2e/{name}.c", env!("CARGO_MANIFEST_DIR"));
+    let mut compiler = Command::new("cc");
+    compiler.args(["-O1", "-static", "-pthread", "-o"]).arg(&fresh).arg(source);
+    let status = compiler.status().expect("a C compiler named cc");
+    assert!(status.success(), "the test's program does not compile");
+    // Tests run in many processes at once: each sees a whole program, whoever made it.
+    std::fs::rename(&fresh, &program).expect("the program can be renamed");
+    program
 }
 
 /// A folder of the repository.

@@ -64,7 +64,7 @@ impl<P: Provider, T: Traffic> Control<P, T> {
         let reason = request.reason.unwrap_or_else(|| format!("executed {:?}", request.argv));
         let what = What::Executed { instance: id.clone(), argv: request.argv.clone() };
         self.touch(id, fleet, request.author, reason, false, what).await?;
-        let exec = ExecRequest { argv: request.argv, timeout: request.timeout };
+        let exec = ExecRequest { argv: request.argv, timeout: request.timeout, user: None };
         Ok(self.provider().exec(id, &exec).await?)
     }
 

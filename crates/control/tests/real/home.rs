@@ -140,16 +140,14 @@ impl Home {
                 health: Some(health),
                 ..ImageConfig::default()
             },
-            checks: vec![Check {
-                name: "says it".into(),
-                image: name("web"),
-                probe: CheckProbe::Http {
-                    get: "/".into(),
-                    port: None,
-                    status: 200,
-                    contains: Some(say.into()),
-                },
-            }],
+            checks: vec![Check::new(
+                "says it",
+                name("web"),
+                CheckProbe::Http(Box::new(HttpCheck {
+                    expect: TextExpect { contains: vec![say.into()], ..TextExpect::default() },
+                    ..HttpCheck::default()
+                })),
+            )],
         }
     }
 

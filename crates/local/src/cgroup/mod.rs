@@ -171,6 +171,19 @@ impl Group {
         self.hierarchies.iter().find_map(count).unwrap_or(0)
     }
 
+    /// The most memory, in bytes, that the group has used (v2: `memory.peak`, since Linux 5.19).
+    pub(crate) fn most_memory(&self) -> Option<u64> {
+        let most = |hierarchy: &Hierarchy| {
+            let file = match hierarchy.controller {
+                Controller::Unified => "memory.peak",
+                Controller::Memory => "memory.max_usage_in_bytes",
+                Controller::Cpu | Controller::Pids => return None,
+            };
+            hierarchy.read(&self.name, file).ok()?.trim().parse().ok()
+        };
+        self.hierarchies.iter().find_map(most)
+    }
+
     /// The processes in the group, as this process's namespace numbers them.
     pub(crate) fn processes(&self) -> Vec<u32> {
         let lists = self.hierarchies.iter().filter_map(|h| h.read(&self.name, "cgroup.procs").ok());

@@ -117,6 +117,14 @@ impl LocalProvider {
         self.inner.layout.instance(instance)
     }
 
+    /// The most memory, in bytes, that a running instance has used so far, page cache included; `None` where the kernel
+    /// keeps no account of it.
+    pub fn most_memory(&self, instance: &InstanceId) -> Option<u64> {
+        let folder = self.inner.cgroup_folder();
+        let found = crate::cgroup::find(&folder, &[crate::cgroup::Controller::Memory]);
+        crate::cgroup::Group::existing(instance.as_str(), found.hierarchies).most_memory()
+    }
+
     /// Marks an instance as no longer equal to its release, for good; it is reported as tainted from now on.
     pub async fn taint(&self, instance: &InstanceId) -> Result<(), ProviderError> {
         let file = self.inner.layout.instance(instance).taint();
@@ -127,6 +135,38 @@ impl LocalProvider {
             .map_err(|error| error.provider("taint", instance.as_str()))?;
         self.inner.touch();
         Ok(())
+    }
+
+    /// Ends everything that runs here at once, without grace, and forgets it: for a home that is thrown away. A call that
+    /// was given up can be repeated.
+    pub async fn clear(&self) -> Result<(), ProviderError> {
+        let specs: Vec<FleetSpec> =
+            self.inner.state().fleets.values().map(|fleet| fleet.wish.spec.clone()).collect();
+        for spec in &specs {
+            self.ensure_fleet(spec, 0).await?;
+        }
+        loop {
+            let seen = self.observe().await?;
+            let all = seen.fleets.values().flat_map(|fleet| &fleet.instances);
+            let living: Vec<_> = all.filter(|instance| instance.phase != Phase::Exited).collect();
+            if living.is_empty() {
+                break;
+            }
+            for instance in living {
+                self.retire(&instance.id, RetireReason::Surplus).await?;
+                self.drained(&instance.id).await?;
+                let pid = instance.pid.and_then(|pid| i32::try_from(pid).ok());
+                if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+                    // One that is gone already needs no signal.
+                    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+                }
+            }
+            self.changed().await;
+        }
+        for spec in &specs {
+            self.remove_fleet(&spec.release.fleet()).await?;
+        }
+        self.close().await.map_err(|error| error.provider("take apart", "the network"))
     }
 
     /// Takes the network apart when no instance is left to use it. Instances outlive this provider otherwise.

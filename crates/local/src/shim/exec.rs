@@ -1,4 +1,4 @@
-//! A process that joins an instance and executes a command there: `kiln shim-exec FOLDER -- ARGV`.
+//! A process that joins an instance and executes a command there: `kiln shim-exec FOLDER [--user=USER] -- ARGV`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -26,8 +26,8 @@ use crate::sandbox::{seccomp, user};
 /// Exit code when the command could not be executed at all; the one that shells and Docker use.
 const NOT_EXECUTED: u8 = 126;
 
-pub(super) fn main(dir: &InstanceDir, argv: &[String]) -> ExitCode {
-    match run(dir, argv) {
+pub(super) fn main(dir: &InstanceDir, user: Option<&str>, argv: &[String]) -> ExitCode {
+    match run(dir, user, argv) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
             let _ =
@@ -37,7 +37,7 @@ pub(super) fn main(dir: &InstanceDir, argv: &[String]) -> ExitCode {
     }
 }
 
-fn run(dir: &InstanceDir, argv: &[String]) -> Result<u8, StartError> {
+fn run(dir: &InstanceDir, user: Option<&str>, argv: &[String]) -> Result<u8, StartError> {
     let intent: Option<Intent> = files::read_json(&dir.intent()).doing("read the intent")?;
     let intent = intent.ok_or_else(|| StartError::NoIntent(dir.intent()))?;
     let status: Status = files::read_json(&dir.status()).doing("read the status")?.unwrap_or_default();
@@ -45,7 +45,7 @@ fn run(dir: &InstanceDir, argv: &[String]) -> Result<u8, StartError> {
         return Err(StartError::NotRunning);
     }
     let tree = Tree::open(&intent.tree).doing("open the image's tree")?;
-    let user = user::look_up(&tree, intent.user.as_deref())?;
+    let user = user::look_up(&tree, user.or(intent.user.as_deref()))?;
     join_group(&intent);
     join_supervisor(&status, intent.rootless)?;
     let (report, report_end) = pipe_with(PipeFlags::CLOEXEC).doing("make a pipe")?;

@@ -44,13 +44,18 @@ pub fn dispatch() -> Option<ExitCode> {
     }
 }
 
-/// The verb of a process that joins an instance: `kiln shim-exec FOLDER -- ARGV`.
+/// The verb of a process that joins an instance: `kiln shim-exec FOLDER [--user=USER] -- ARGV`.
 pub(crate) const EXEC: &str = "shim-exec";
 
 fn join(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let dir = InstanceDir::new(arguments.next().unwrap_or_default());
-    let argv = arguments.skip(1).map(|argument| argument.to_string_lossy().into_owned());
-    exec::main(&dir, &argv.collect::<Vec<_>>())
+    let mut argv = arguments.map(|argument| argument.to_string_lossy().into_owned());
+    let first = argv.next().unwrap_or_default();
+    let user = first.strip_prefix("--user=");
+    if user.is_some() {
+        argv.next();
+    }
+    exec::main(&dir, user, &argv.collect::<Vec<_>>())
 }
 
 fn map(arguments: &mut dyn Iterator<Item = OsString>) -> ExitCode {

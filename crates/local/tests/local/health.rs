@@ -52,7 +52,7 @@ async fn a_command_tells_health(world: &World) {
     let fleet = until(&provider, "a start", |fleet| !in_phase(fleet, Phase::Starting).is_empty()).await;
     let id = in_phase(&fleet, Phase::Starting)[0].id.clone();
     let touch = ["/app", "touch", "/tmp/well"].map(str::to_owned).to_vec();
-    let request = kiln_provider::ExecRequest { argv: touch, timeout: Span::from_secs(60) };
+    let request = kiln_provider::ExecRequest { argv: touch, timeout: Span::from_secs(60), user: None };
     let result = provider.exec(&id, &request).await.unwrap();
     assert_eq!(result.status, 0, "{result:?}");
     until(&provider, "readiness", |fleet| !in_phase(fleet, Phase::Ready).is_empty()).await;

@@ -94,12 +94,13 @@ async fn limits_can_be_seen_from_inside(world: &World) {
     let mut seen = String::new();
     for file in ["memory.max", "memory/memory.limit_in_bytes"] {
         let argv = ["/app", "print", &format!("/sys/fs/cgroup/{file}")].map(str::to_owned).to_vec();
-        let request = kiln_provider::ExecRequest { argv, timeout: kiln_model::Span::from_secs(60) };
+        let request =
+            kiln_provider::ExecRequest { argv, timeout: kiln_model::Span::from_secs(60), user: None };
         seen += &provider.exec(&instance.id, &request).await.unwrap().stdout;
     }
     assert!(seen.contains("67108864"), "{seen}");
     let argv = ["/app", "touch", "/sys/fs/cgroup/memory/cgroup.procs"].map(str::to_owned).to_vec();
-    let request = kiln_provider::ExecRequest { argv, timeout: kiln_model::Span::from_secs(60) };
+    let request = kiln_provider::ExecRequest { argv, timeout: kiln_model::Span::from_secs(60), user: None };
     let result = provider.exec(&instance.id, &request).await.unwrap();
     assert!(result.status != 0 && result.stderr.contains("Read-only"), "{result:?}");
 }

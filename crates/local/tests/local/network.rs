@@ -45,11 +45,12 @@ async fn instances_have_addresses_and_reach_the_gateway(world: &World) {
     let port = listener.local_addr().unwrap().port().to_string();
     let server = tokio::spawn(async move { serve_once(listener).await });
     let argv = ["/app", "call", &gateway.to_string(), &port].map(str::to_owned).to_vec();
-    let call = ExecRequest { argv, timeout: Span::from_secs(60) };
+    let call = ExecRequest { argv, timeout: Span::from_secs(60), user: None };
     let result = provider.exec(&fleet.instances[0].id, &call).await.unwrap();
     assert!(result.stdout.contains("from the peer"), "{result:?}");
     server.await.unwrap();
-    let facts = ExecRequest { argv: vec!["/app".into(), "facts".into()], timeout: Span::from_secs(60) };
+    let facts =
+        ExecRequest { argv: vec!["/app".into(), "facts".into()], timeout: Span::from_secs(60), user: None };
     let result = provider.exec(&fleet.instances[0].id, &facts).await.unwrap();
     assert!(result.stdout.lines().any(|line| line == format!("{gateway} api")), "{}", result.stdout);
 }
@@ -98,11 +99,12 @@ async fn peers_are_served_inside(world: &World) {
     assert_eq!(listener.local_addr().unwrap().to_string(), "127.0.0.1:9000");
     let server = tokio::spawn(async move { serve_once(listener).await });
     let argv = ["/app", "call", "127.0.0.1", "9000"].map(str::to_owned).to_vec();
-    let call = ExecRequest { argv, timeout: Span::from_secs(60) };
+    let call = ExecRequest { argv, timeout: Span::from_secs(60), user: None };
     let result = provider.exec(&instance.id, &call).await.unwrap();
     assert!(result.stdout.contains("from the peer"), "{result:?}");
     server.await.unwrap();
-    let facts = ExecRequest { argv: vec!["/app".into(), "facts".into()], timeout: Span::from_secs(60) };
+    let facts =
+        ExecRequest { argv: vec!["/app".into(), "facts".into()], timeout: Span::from_secs(60), user: None };
     let result = provider.exec(&instance.id, &facts).await.unwrap();
     assert!(result.stdout.lines().any(|line| line == "127.0.0.1 api"), "{}", result.stdout);
 }

@@ -74,17 +74,22 @@ async fn commands_are_in_the_same_sandbox(world: &World) {
     let provider = world.provider().await;
     let instance =
         one_ready(&provider, &world.serving(|content| content.config.user = Some("web".into()))).await;
-    let request = ExecRequest { argv: vec!["/app".into(), "facts".into()], timeout: Span::from_secs(60) };
+    let request =
+        ExecRequest { argv: vec!["/app".into(), "facts".into()], timeout: Span::from_secs(60), user: None };
     let result = provider.exec(&instance.id, &request).await.unwrap();
     assert_eq!(result.status, 0, "{result:?}");
     let lines: Vec<String> = result.stdout.lines().map(str::to_owned).collect();
     assert_sandboxed(&lines);
     assert_eq!(fact(&lines, "CapEff"), "0000000000000000");
     assert!(lines[0].contains("uid=1000 gid=1001") && !lines[0].contains("pid=1 "), "{lines:#?}");
-    let missing = ExecRequest { argv: vec!["/nowhere".into()], timeout: Span::from_secs(60) };
+    let missing = ExecRequest { argv: vec!["/nowhere".into()], timeout: Span::from_secs(60), user: None };
     let result = provider.exec(&instance.id, &missing).await.unwrap();
     assert!(result.status != 0 && result.stderr.contains("/nowhere"), "{result:?}");
-    let endless = ExecRequest { argv: vec!["/app".into(), "sleep".into()], timeout: Span::from_millis(200) };
+    let endless = ExecRequest {
+        argv: vec!["/app".into(), "sleep".into()],
+        timeout: Span::from_millis(200),
+        user: None,
+    };
     let error = provider.exec(&instance.id, &endless).await.unwrap_err();
     assert!(std::error::Error::source(&error).unwrap().to_string().contains("within 200ms"), "{error:?}");
 }

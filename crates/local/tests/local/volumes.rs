@@ -19,7 +19,7 @@ fn declare(path: &str) -> VolumeDecl {
 
 async fn run(provider: &LocalProvider, instance: &InstanceObservation, argv: &[&str]) -> (i32, String) {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-    let request = ExecRequest { argv, timeout: Span::from_secs(60) };
+    let request = ExecRequest { argv, timeout: Span::from_secs(60), user: None };
     let result = provider.exec(&instance.id, &request).await.unwrap();
     (result.status, result.stdout + &result.stderr)
 }

@@ -125,30 +125,3 @@ static VOLUME: Block = block(
     ],
     &[],
 );
-
-pub(super) static HTTP_CHECK: Block = block(
-    "http",
-    Label::None,
-    Count::Once,
-    "An HTTP request to an instance.",
-    &[
-        required("get", Kind::HttpPath, "The path to get."),
-        attribute("port", Kind::Name, "The port. Default: the first one."),
-        attribute("status", Kind::Count(100, 599), "The expected status. Default 200."),
-        attribute("contains", Kind::Text, "Text that the body must contain."),
-    ],
-    &[],
-);
-
-pub(super) static COMMAND_CHECK: Block = block(
-    "command",
-    Label::None,
-    Count::Once,
-    "A command in an instance.",
-    &[
-        required("run", Kind::Command, "What to run."),
-        attribute("exit", Kind::Count(0, 255), "The expected exit status. Default 0."),
-        attribute("contains", Kind::Text, "Text that its output must contain."),
-    ],
-    &[],
-);

@@ -18,6 +18,16 @@ pub(crate) enum Kind {
     Duration,
     Size,
     Texts,
+    /// One string or several.
+    OneOrMore,
+    /// One regular expression or several.
+    Patterns,
+    /// One HTTP status or several.
+    Statuses,
+    /// SHA-256 in hex.
+    Sha256,
+    /// JSON pointers and what is there.
+    JsonMap,
     /// Names and values of environment variables.
     EnvMap,
     TextMap,
@@ -122,6 +132,11 @@ impl Kind {
             Self::Duration => "a duration",
             Self::Size => "a size",
             Self::Texts => "a list of strings",
+            Self::OneOrMore => "a string or a list of strings",
+            Self::Patterns => "a regular expression or a list of them",
+            Self::Statuses => "a status from 100 to 599 or a list of them",
+            Self::Sha256 => "a SHA-256 of 64 hex digits",
+            Self::JsonMap => "an object of JSON pointers with string values",
             Self::EnvMap => "an object of environment variables with string values",
             Self::TextMap => "an object with string values",
             Self::Argv => "a list of strings: the program and its arguments",
@@ -180,6 +195,11 @@ impl Kind {
             Self::Duration => "\"10s\"",
             Self::Size => "\"64MiB\"",
             Self::Texts => "[\"a\", \"b\"]",
+            Self::OneOrMore => "\"text\"",
+            Self::Patterns => "\"^v[0-9]+\"",
+            Self::Statuses => "[200, 204]",
+            Self::Sha256 => "\"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"",
+            Self::JsonMap => "{ \"/status\" = \"ok\" }",
             Self::EnvMap => "{ LOG_LEVEL = \"info\" }",
             Self::TextMap => "{ key = \"value\" }",
             Self::Argv | Self::Command => "[\"python3\", \"/srv/app/main.py\"]",
@@ -240,7 +260,19 @@ impl Kind {
                 "additionalProperties": {"type": "string"},
             }),
             Self::TextMap => json!({"type": "object", "additionalProperties": {"type": "string"}}),
-            Self::Command | Self::Lines => json!({"anyOf": [text(), texts()]}),
+            Self::Command | Self::Lines | Self::OneOrMore | Self::Patterns => {
+                json!({"anyOf": [text(), texts()]})
+            }
+            Self::Statuses => {
+                let status = json!({"type": "integer", "minimum": 100, "maximum": 599});
+                json!({"anyOf": [status, {"type": "array", "items": status, "minItems": 1}]})
+            }
+            Self::Sha256 => json!({"type": "string", "pattern": "^[0-9a-f]{64}$"}),
+            Self::JsonMap => json!({
+                "type": "object",
+                "propertyNames": {"pattern": "^(/.*)?$"},
+                "additionalProperties": {"type": "string"},
+            }),
             Self::Choice(choices) => json!({"enum": choices}),
             Self::Amount => json!({"anyOf": [
                 {"type": "integer", "minimum": 0},

@@ -45,11 +45,20 @@ impl Kind {
             Self::Texts | Self::Argv | Self::Packages | Self::Evidence | Self::Percents | Self::Services => {
                 self.items(value)
             }
+            Self::OneOrMore | Self::Patterns | Self::Statuses => {
+                let one = std::slice::from_ref(value);
+                match value.as_list() {
+                    Some([]) => self.items(value),
+                    None if !self.item_fits(value) => Err(vec![self.part_of_one(value)]),
+                    _ if value.as_list().unwrap_or(one).iter().all(|item| self.item_fits(item)) => Ok(()),
+                    _ => self.items(value),
+                }
+            }
             Self::Command | Self::Lines => match value {
                 Value::Text(text) => self.require(value, !text.trim().is_empty()),
                 _ => self.items(value),
             },
-            Self::EnvMap | Self::TextMap | Self::HeaderMap => self.fields(value),
+            Self::EnvMap | Self::TextMap | Self::HeaderMap | Self::JsonMap => self.fields(value),
             Self::Number => self.require(value, value.as_number().is_some()),
             Self::Reached => match value.as_whole() {
                 Some(whole) => self.require(value, (1..=100).contains(&whole)),
@@ -80,6 +89,7 @@ impl Kind {
         let plain = !text.is_empty() && !text.contains(char::is_control);
         match self {
             Self::Duration => text.parse::<Span>().is_ok(),
+            Self::Sha256 => text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')),
             Self::Choice(choices) => choices.contains(&text),
             Self::Percent => percent(text).is_some(),
             Self::Share => share(text).is_some(),
@@ -117,6 +127,8 @@ impl Kind {
             },
             Self::Packages => item.as_text().is_some_and(package),
             Self::Evidence => item.as_text().is_some(),
+            Self::Patterns => item.as_text().is_some_and(|text| regex::Regex::new(text).is_ok()),
+            Self::Statuses => item.as_whole().is_some_and(|n| (100..=599).contains(&n)),
             Self::Lines => item.as_text().is_some_and(|text| !text.trim().is_empty()),
             _ => item.as_text().is_some_and(|text| !text.contains('\0')),
         }
@@ -124,12 +136,15 @@ impl Kind {
 
     fn items(self, value: &Value) -> Check {
         let Some(items) = value.as_list() else { return Err(vec![self.list_mismatch(value)]) };
-        let wants_one = matches!(self, Self::Argv | Self::Command | Self::Percents);
+        let wants_one = matches!(
+            self,
+            Self::Argv | Self::Command | Self::Percents | Self::OneOrMore | Self::Patterns | Self::Statuses
+        );
         if items.is_empty() && wants_one {
             let message = format!("must be {}, not empty", self.described());
             return Err(vec![Mismatch { message, part: None, help: None }]);
         }
-        if wants_one && self != Self::Percents && items[0].as_text() == Some("") {
+        if matches!(self, Self::Argv | Self::Command) && items[0].as_text() == Some("") {
             return Err(vec![self.part_mismatch(Part::Item(0), "the program's name is empty")]);
         }
         let wrong = items.iter().enumerate().filter(|(_, item)| !self.item_fits(item));
@@ -137,9 +152,22 @@ impl Kind {
         all(told.collect())
     }
 
+    /// What is wrong with a single value where a list may stand.
+    fn part_of_one(self, value: &Value) -> Mismatch {
+        match (self, value) {
+            (Self::Patterns, Value::Text(text)) => {
+                let message = format!("must be {}, but {}", self.described(), pattern_fault(text));
+                Mismatch { message, part: None, help: None }
+            }
+            _ => self.mismatch(value),
+        }
+    }
+
     fn item_fault(self, item: &Value) -> String {
         match (self, item) {
             (Self::Packages, Value::Text(text)) => format!("{text:?} is not the name of a Debian package"),
+            (Self::Patterns, Value::Text(text)) => pattern_fault(text),
+            (Self::Statuses, Value::Number(n)) => format!("{n} is not a status"),
             (Self::Percents, Value::Number(n)) => format!("{n} is not a whole number from 1 to 100"),
             _ => format!("one item is {}", item.described()),
         }
@@ -163,6 +191,11 @@ impl Kind {
                 help: kind_text::help(Self::HeaderName, key),
                 ..self.part_mismatch(part, &fault)
             });
+        }
+        if self == Self::JsonMap && !(key.is_empty() || key.starts_with('/')) {
+            let help = format!("a JSON pointer begins with /: \"/{}\" = …", key.replace('.', "/"));
+            let fault = format!("{key:?} is not one");
+            return Some(Mismatch { help: Some(help), ..self.part_mismatch(part, &fault) });
         }
         let broken = |text: &str| self == Self::HeaderMap && !header_value(text);
         if let Some(text) = field.as_text().filter(|text| broken(text)) {
@@ -259,6 +292,13 @@ impl Kind {
     fn require(self, value: &Value, fits: bool) -> Check {
         if fits { Ok(()) } else { Err(vec![self.mismatch(value)]) }
     }
+}
+
+/// The last line of what the parser says, which is the reason.
+fn pattern_fault(text: &str) -> String {
+    let said = regex::Regex::new(text).err().map(|error| error.to_string()).unwrap_or_default();
+    let reason = said.lines().last().unwrap_or_default().trim().trim_start_matches("error: ").to_owned();
+    format!("{text:?} is not one: {reason}")
 }
 
 fn all(mismatches: Vec<Mismatch>) -> Check {

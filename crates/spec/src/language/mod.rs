@@ -3,6 +3,7 @@
 //! The reader, "did you mean", the JSON schema and the reference are all made from this table, so they cannot
 //! disagree.
 
+mod check;
 mod image;
 mod kind;
 mod kind_check;

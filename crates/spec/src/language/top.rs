@@ -1,6 +1,7 @@
 //! The file itself and the blocks that describe neither an image nor a service.
 
-use super::image::{COMMAND_CHECK, HTTP_CHECK, IMAGE};
+use super::check::CHECK;
+use super::image::IMAGE;
 use super::policy::POLICY;
 use super::service::SERVICE;
 use super::{Block, Count, Kind, Label, attribute, block, required};
@@ -43,15 +44,6 @@ static LOCALS: Block = Block {
     open: true,
     ..block("locals", Label::None, Count::Any, "Named values, used as `local.name`.", &[], &[])
 };
-
-static CHECK: Block = block(
-    "check",
-    Label::Text(" \"home page\""),
-    Count::Unique,
-    "A proof that an image works: exactly one `http` or `command` block.",
-    &[required("image", Kind::Image, "The image to check.")],
-    &[&HTTP_CHECK, &COMMAND_CHECK],
-);
 
 static ENVIRONMENT: Block = block(
     "environment",

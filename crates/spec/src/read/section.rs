@@ -158,6 +158,23 @@ impl<'t> Section<'t> {
         Some(items.iter().filter_map(|item| item.to_template().map(|text| text.to_string())).collect())
     }
 
+    /// A text, or several.
+    pub(crate) fn words(&self, name: &str) -> Vec<String> {
+        match self.value(name) {
+            Some(Value::Text(text)) => vec![text.to_string()],
+            Some(_) => self.texts(name).unwrap_or_default(),
+            None => Vec::new(),
+        }
+    }
+
+    /// A whole number, or several.
+    pub(crate) fn wholes<N: TryFrom<i64>>(&self, name: &str) -> Vec<N> {
+        let Some(value) = self.value(name) else { return Vec::new() };
+        let one = std::slice::from_ref(value);
+        let items = value.as_list().unwrap_or(one).iter();
+        items.filter_map(|item| item.as_whole().and_then(|number| N::try_from(number).ok())).collect()
+    }
+
     pub(crate) fn map(&self, name: &str) -> BTreeMap<String, String> {
         let fields = self.value(name).and_then(Value::as_object);
         let field = |(key, value): (&String, &Value)| Some((key.clone(), value.as_text()?.to_owned()));

@@ -77,8 +77,18 @@ fn the_reader_knows_every_word_of_the_schema() {
 /// What stands in no other rollout.
 const ROLLING: [&str; 5] = ["max_surge", "max_unavailable", "batch", "pause", "rolling_upgrade_policy"];
 
-const NO_LABEL: [&str; 19] = [
+const NO_LABEL: [&str; 29] = [
     "licenses",
+    "variables",
+    "config",
+    "listening",
+    "load",
+    "log",
+    "memory",
+    "read_only_root",
+    "start",
+    "tcp",
+    "stderr",
     "health",
     "stop",
     "http",

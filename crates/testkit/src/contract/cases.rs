@@ -347,12 +347,12 @@ async fn commands_are_executed_or_unsupported<W: ContractWorld>(world: &W) {
     let instance = ids(&seen.until_ready(&id, 1).await).pop_first().expect("one instance");
     let timeout = Span::from_secs(60);
     let Some(argv) = world.hello() else {
-        let request = ExecRequest { argv: vec!["true".into()], timeout };
+        let request = ExecRequest { argv: vec!["true".into()], timeout, user: None };
         let answer = provider.exec(&instance, &request).await;
         assert!(matches!(answer, Err(ProviderError::Unsupported { .. })), "expected Unsupported: {answer:?}");
         return;
     };
-    let request = ExecRequest { argv, timeout };
+    let request = ExecRequest { argv, timeout, user: None };
     let result = provider.exec(&instance, &request).await.expect("a command is executed");
     assert_eq!((result.status, result.stdout.as_str()), (0, "hello\n"), "{result:?}");
     let nobody = InstanceId("web-1-00000000".into());
