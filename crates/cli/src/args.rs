@@ -87,6 +87,12 @@ pub(crate) enum Verb {
     Check(verbs::check::Args),
     /// List, inspect, compare, export and import images
     Image(verbs::image::Args),
+    /// Look for known vulnerabilities and secrets in images, and judge them by the policy
+    Scan(verbs::scan::Args),
+    /// List what is in an image, as CycloneDX or SPDX too
+    Sbom(verbs::sbom::Args),
+    /// Keep what is known against packages on this machine
+    Advisories(verbs::advisories::Args),
     /// Bake, deploy and serve everything in the spec on this machine
     Up(verbs::up::Args),
     /// Stop and remove everything of the project; volumes and images stay

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     NotFound = 8,
     /// A check of an image does not hold.
     Check = 9,
+    /// An image does not satisfy its policy.
+    Policy = 10,
     /// Ctrl-C.
     Interrupted = 130,
 }
@@ -42,6 +44,7 @@ impl Kind {
             Self::Refused => "refused",
             Self::NotFound => "not-found",
             Self::Check => "check",
+            Self::Policy => "policy",
             Self::Interrupted => "interrupted",
         }
     }

@@ -18,6 +18,7 @@ mod promotion;
 mod provenance;
 mod release;
 mod rolling;
+mod scanning;
 mod stopping;
 mod ui;
 mod verbs;

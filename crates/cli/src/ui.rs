@@ -112,6 +112,12 @@ impl Ui {
         }
     }
 
+    /// A document, as it is.
+    pub(crate) fn text(&self, text: &str) {
+        self.clear();
+        let _ = std::io::stdout().write_all(text.as_bytes());
+    }
+
     /// Takes away what was under way, without a word.
     pub(crate) fn finish(&self, key: &str) {
         if let Some(live) = &self.live

@@ -3,6 +3,7 @@
 //! Nothing here decides whether an image is promoted; that is for those who require the evidence.
 
 pub mod advisories;
+mod examine;
 pub mod facts;
 mod inventory;
 mod package;
@@ -14,6 +15,7 @@ mod severity;
 pub mod version;
 pub mod vex;
 
+pub use examine::{ExamineError, Examined, Request, examine};
 pub use inventory::{
     Algorithm, Checksum, Distribution, Inventory, ScanError, inventory, inventory_of_folder,
 };

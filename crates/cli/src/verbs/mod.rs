@@ -1,6 +1,7 @@
 //! One file per verb: arguments, one operation, print.
 
 pub(crate) mod abort;
+pub(crate) mod advisories;
 pub(crate) mod approve;
 pub(crate) mod bake;
 pub(crate) mod check;
@@ -29,6 +30,8 @@ pub(crate) mod quarantine;
 pub(crate) mod resume;
 pub(crate) mod retry;
 pub(crate) mod rollback;
+pub(crate) mod sbom;
+pub(crate) mod scan;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod show;
@@ -73,6 +76,9 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Sign(args) => sign::run(&args, context),
         Verb::Verify(args) => verify::run(&args, context),
         Verb::Ledger(args) => ledger::run(&args, context),
+        Verb::Scan(args) => scan::run(&args, context),
+        Verb::Sbom(args) => sbom::run(&args, context),
+        Verb::Advisories(args) => advisories::run(&args, context),
         Verb::Retry(args) => retry::run(&args, context),
         Verb::Quarantine(args) => quarantine::run(&args, context),
         Verb::Status(args) => status::run(&args, context),

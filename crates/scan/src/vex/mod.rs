@@ -1,11 +1,10 @@
-//! Statements that a finding does no harm: VEX documents and exceptions.
+//! Statements that a finding does no harm: VEX documents.
 //!
 //! Nothing is ever removed: a finding that does not count stays among the others and says what suppresses it and why.
 //! Documents come from outside and are read with bounds; whether their author may be believed is for the caller, who
 //! verifies signatures before a document gets here.
 
 mod cyclonedx;
-mod exception;
 mod openvex;
 mod purl;
 
@@ -14,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::advisories::{Suppression, Suppressor, Vulnerability};
 
-pub use exception::{Exception, ExceptionNote, ExceptionState, apply_exceptions};
 
 /// A document with more bytes is refused; the largest real ones have about 10 MB.
 const MAX_BYTES: usize = 64 << 20;

@@ -103,7 +103,7 @@ pub struct PackageRef {
 pub struct Suppression {
     /// What decided it.
     pub by: Suppressor,
-    /// The name of the statement: a VEX document's id, an exception's id, an advisory's id.
+    /// The name of the statement: a VEX document's id, an advisory's id.
     pub source: String,
     /// Why, as it is written there.
     pub reason: String,
@@ -117,8 +117,6 @@ pub enum Suppressor {
     Advisory,
     /// A VEX statement.
     Vex,
-    /// An exception that someone granted until a date.
-    Exception,
 }
 
 /// Something that no answer was found for.
