@@ -105,12 +105,15 @@ pub(crate) async fn judge(
     Ok(results)
 }
 
+/// A test's place and body.
+type Item<'v> = (String, &'v Map<String, Value>);
+
 /// The tests of one kind, each with its place.
 fn items<'v>(
     document: &Document,
     root: &'v Map<String, Value>,
     key: &str,
-) -> Result<Vec<(String, &'v Map<String, Value>)>, ForeignError> {
+) -> Result<Vec<Item<'v>>, ForeignError> {
     let Some(list) = root.get(key).filter(|value| !value.is_null()) else { return Ok(Vec::new()) };
     let item = |(number, value): (usize, &'v Value)| {
         let name = value.get("name").and_then(Value::as_str);

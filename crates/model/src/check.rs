@@ -52,7 +52,6 @@ const fn usual_timeout() -> Span {
     Span::from_secs(10)
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
 fn is_usual_timeout(span: &Span) -> bool {
     *span == usual_timeout()
 }

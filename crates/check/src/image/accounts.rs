@@ -43,9 +43,7 @@ impl Accounts {
         let user = |fields: Vec<String>| {
             let (name, gid) = (fields.first()?.clone(), fields.get(3)?.parse().ok()?);
             let primary = members.iter().filter(|(_, number, _)| *number == gid);
-            let others = members
-                .iter()
-                .filter(|(_, number, list)| *number != gid && list.iter().any(|member| *member == name));
+            let others = members.iter().filter(|(_, number, list)| *number != gid && list.contains(&name));
             Some(User {
                 uid: fields.get(2)?.parse().ok()?,
                 gid,

@@ -36,7 +36,7 @@ pub enum ImageError {
         image: Digest,
         /// Why.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// What it says about how to run it is not readable.
     #[error("the configuration that image {image} carries cannot be read; bake it again", image = image.short())]
@@ -55,7 +55,7 @@ impl ImageView {
     /// # Errors
     /// When the store has it not, or not whole.
     pub fn open(store: &Store, digest: Digest) -> Result<Self, ImageError> {
-        let fail = |source| ImageError::Store { image: digest, source };
+        let fail = |error| ImageError::Store { image: digest, source: Box::new(error) };
         let image = store.image(&digest).map_err(fail)?;
         let contents = store.contents(&image.layers, false).map_err(fail)?;
         let root = store.tree(&digest).map_err(fail)?;
@@ -87,7 +87,7 @@ fn usual(execution: &Execution) -> ImageConfig {
     let env = execution.env.iter().flatten().filter_map(|line| line.split_once('='));
     let volumes = execution.volumes.iter().flatten().enumerate();
     let volumes = volumes.filter_map(|(number, (path, _))| {
-        let name = kiln_model::Name::new(&format!("volume-{number}")).ok()?;
+        let name = kiln_model::Name::new(format!("volume-{number}")).ok()?;
         Some((name, kiln_model::VolumeDecl { path: path.clone(), size: None }))
     });
     let mut stop = kiln_model::Stop::default();

@@ -76,7 +76,7 @@ pub enum ProveError {
     },
     /// The store cannot be used.
     #[error("cannot use the image store")]
-    Store(#[source] StoreError),
+    Store(#[source] Box<StoreError>),
     /// The image cannot be read.
     #[error(transparent)]
     Image(#[from] ImageError),
@@ -98,6 +98,10 @@ pub enum ProveError {
 }
 
 impl ProveError {
+    pub(crate) fn store(error: StoreError) -> Self {
+        Self::Store(Box::new(error))
+    }
+
     pub(crate) fn file(act: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { act, path, source }
@@ -124,7 +128,7 @@ pub async fn prove(
     stop: impl Future<Output = ()>,
 ) -> Result<CheckReport, ProveError> {
     let began_ms = now_ms();
-    let store = Store::open(&host.store).map_err(ProveError::Store)?;
+    let store = Store::open(&host.store).map_err(ProveError::store)?;
     let image = ImageView::open(&store, subject.image)?;
     let mut tasks: BTreeMap<&Setup, Vec<Task<'_>>> = BTreeMap::new();
     for (check, at) in checks.iter().zip(0..) {

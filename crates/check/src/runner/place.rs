@@ -56,7 +56,7 @@ impl Place {
             .map_err(|error| ProveError::file("lock", &lock)(error.into()))?;
         fs::create_dir_all(&folder).map_err(ProveError::file("make", &folder))?;
         let provider = provider(host, &folder).await?;
-        let store = Store::open(&host.store).map_err(ProveError::Store)?;
+        let store = Store::open(&host.store).map_err(ProveError::store)?;
         Ok(Self { provider, store, folder, lock: (lock, file) })
     }
 
@@ -74,7 +74,7 @@ impl Place {
 }
 
 async fn provider(host: &Host, folder: &Path) -> Result<LocalProvider, ProveError> {
-    let store = Store::open(&host.store).map_err(ProveError::Store)?;
+    let store = Store::open(&host.store).map_err(ProveError::store)?;
     let tree = move |image: &Digest| {
         store.tree(image).map_err(|error| Box::new(error) as Box<dyn std::error::Error + Send + Sync>)
     };
@@ -85,7 +85,7 @@ async fn provider(host: &Host, folder: &Path) -> Result<LocalProvider, ProveErro
 async fn clear(provider: &LocalProvider, folder: &Path) -> Result<(), ProveError> {
     let cleared = tokio::time::timeout(CLEARING, provider.clear()).await;
     cleared.map_err(|_| ProveError::file("clear", folder)(std::io::ErrorKind::TimedOut.into()))??;
-    kiln_store::remove_tree(folder).map_err(ProveError::Store)
+    kiln_store::remove_tree(folder).map_err(ProveError::store)
 }
 
 /// Removes a lock file; one that its run has removed meanwhile is gone as well.

@@ -197,7 +197,7 @@ impl<'a> Running<'a> {
         let processes = || self.started.inside.processes().iter().map(|process| process.peak).sum();
         let most = kiln_model::Bytes::new(account.unwrap_or_else(processes));
         let mut judge = Judge::new("memory");
-        judge.that(most <= wanted.max, format!("at most {}", wanted.max), format!("{} at the most", most));
+        judge.that(most <= wanted.max, format!("at most {}", wanted.max), format!("{most} at the most"));
         judge.verdict()
     }
 

@@ -121,7 +121,7 @@ fn map(judge: &mut Judge, name: &str, wanted: &[Pair], found: &BTreeMap<String, 
 
 fn members(judge: &mut Judge, name: &str, wanted: &Option<Vec<String>>, there: bool, found: &[String]) {
     for one in wanted.iter().flatten() {
-        let (bare, tcp) = (one == "", format!("{one}/tcp"));
+        let (bare, tcp) = (one.is_empty(), format!("{one}/tcp"));
         let has = !bare && found.iter().any(|known| known == one || *known == tcp);
         let expected = if there { format!("{name} {one}") } else { format!("no {name} {one}") };
         judge.that(has == there, expected, format!("{name}s {}", found.join(", ")));
