@@ -97,6 +97,8 @@ pub(crate) enum Verb {
     Up(verbs::up::Args),
     /// Stop and remove everything of the project; volumes and images stay
     Down(verbs::down::Args),
+    /// Bake, check, scan, sign and deploy to the first environment, with evidence for every step
+    Ship(verbs::ship::Args),
     /// Show what a deploy would do, without doing it
     Plan(verbs::plan::Args),
     /// Bake and roll out new releases

@@ -3,13 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use kiln_attest::predicate::{Predicate, TestOutcome, TestResult};
 use kiln_check::{CheckReport, CheckResult, Host, ProveError, Subject};
 use kiln_model::{Check, Digest, Name};
 use kiln_spec::Loaded;
+use kiln_store::Store;
 
 use crate::context::{Context, program};
 use crate::error::{Failure, Kind, Result};
+use crate::evidence::{KeyArgs, swear};
 use crate::home::Home;
+use crate::ledger::Act;
 use crate::ui::{Ui, took};
 
 /// The key under which the screen shows what is under way.
@@ -46,6 +50,28 @@ pub(crate) fn check(
     let report = runtime.block_on(kiln_check::prove(&host, &subject, checks, &tell, interrupted()));
     context.ui.finish(CHECKING);
     report.map_err(|error| failure(name, &error))
+}
+
+/// Writes down how the checks went: a signed statement about the image. What programs printed stays out of it.
+pub(crate) fn prove(store: &Store, report: &CheckReport, key: &KeyArgs) -> Result<Digest> {
+    let named = |passed: bool| {
+        let results = report.results.iter().filter(move |it| it.passed == passed);
+        results.map(|it| format!("{}: {}", it.name, it.what)).collect()
+    };
+    let millis: Vec<u64> = report.results.iter().map(|it| it.millis).collect();
+    let result = TestResult {
+        outcome: if report.passed { TestOutcome::Passed } else { TestOutcome::Failed },
+        configuration: Vec::new(),
+        passed: named(true),
+        warned: Vec::new(),
+        failed: named(false),
+        at_ms: u64::try_from(report.ended_ms).ok(),
+        details: serde_json::json!({ "millis": millis }),
+    };
+    let details = serde_json::json!({ "passed": result.passed.len(), "failed": result.failed.len() });
+    let evidence = swear(store, &report.image, &Predicate::Tested(result), &key.load()?)?;
+    Act::new("image.tested").image(&report.image).evidence(&evidence).details(details).record()?;
+    Ok(evidence)
 }
 
 /// Ctrl-C, or whoever ends this process politely.

@@ -13,6 +13,7 @@ use crate::baking::{self, BakeOptions};
 use crate::checking;
 use crate::context::Context;
 use crate::error::{Failure, Kind, Result};
+use crate::evidence::KeyArgs;
 
 /// Arguments of `kiln check`.
 ///
@@ -36,6 +37,11 @@ pub(crate) struct Args {
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Write no evidence about the checks
+    #[arg(long)]
+    no_evidence: bool,
+    #[command(flatten)]
+    key: KeyArgs,
     #[command(flatten)]
     values: Values,
     #[command(flatten)]
@@ -55,9 +61,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let loaded = spec(args, context)?;
     let (works, baked) = collect(args, context, loaded.as_ref())?;
     let folder = loaded.as_ref().map_or_else(|| PathBuf::from("."), |loaded| loaded.dir.clone());
+    let store = crate::context::store()?;
     let mut reports = Vec::new();
     for work in &works {
         let report = checking::check(context, &work.name, work.image, &baked, &work.checks, &folder)?;
+        if !args.no_evidence {
+            checking::prove(&store, &report, &args.key)?;
+        }
         reports.push((work.label.clone(), report));
     }
     if let Some(file) = &args.junit {

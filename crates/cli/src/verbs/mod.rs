@@ -34,6 +34,7 @@ pub(crate) mod sbom;
 pub(crate) mod scan;
 pub(crate) mod schema;
 pub(crate) mod serve;
+pub(crate) mod ship;
 pub(crate) mod show;
 pub(crate) mod sign;
 pub(crate) mod status;
@@ -79,6 +80,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Scan(args) => scan::run(&args, context),
         Verb::Sbom(args) => sbom::run(&args, context),
         Verb::Advisories(args) => advisories::run(&args, context),
+        Verb::Ship(args) => ship::run(&args, context),
         Verb::Retry(args) => retry::run(&args, context),
         Verb::Quarantine(args) => quarantine::run(&args, context),
         Verb::Status(args) => status::run(&args, context),
