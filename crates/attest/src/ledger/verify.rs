@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::line::{GENESIS, Link};
 use super::lines::{Line, Lines};
-use super::{Head, Ledger, LedgerError, Place, Problem, line};
+use super::{Checkpoint, Head, Ledger, LedgerError, Place, Problem, line};
 use crate::keys::TrustedKeys;
 
 /// What a verification found.
@@ -84,41 +84,53 @@ impl Chain {
 /// Hashes that somebody else knows, by number.
 type Known = BTreeMap<u64, Vec<(Digest, String)>>;
 
+#[derive(Default)]
+struct Told {
+    known: Known,
+    signed: Vec<Checkpoint>,
+    bad: Vec<Problem>,
+}
+
 impl Ledger {
     /// Verifies all records, all checkpoints with the keys that are trusted, and, when given, a head that was kept
     /// elsewhere. Without keys, checkpoints are not looked at. Fails only when the ledger cannot be read.
     pub fn verify(&self, keys: &TrustedKeys, witness: Option<&Head>) -> Result<Report, LedgerError> {
         let mut report = Report { set_aside: self.all_set_aside()?, ..Report::default() };
-        let mut known = Known::new();
+        // Before the chain is read: an append meanwhile must not look like a missing tail.
+        let mut told = self.told(keys)?;
         if let Some(witness) = witness {
-            known.entry(witness.seq).or_default().push((witness.hash, "the witness".into()));
+            told.known.entry(witness.seq).or_default().push((witness.hash, "the witness".into()));
         }
-        let mut bad = Vec::new();
-        // Read before the chain: an append meanwhile must not look like a missing tail.
-        let signed = if keys.is_empty() { Vec::new() } else { self.checkpoints(keys)? };
-        let mut covered = Vec::new();
-        for found in signed {
-            match found.checkpoint {
+        let passed = self.follow(&mut report, &told.known)?;
+        report.problems.extend(rewritten(&told.known, &passed));
+        report.problems.append(&mut told.bad);
+        if report.problems.is_empty() {
+            report.problems.extend(missing(&told.known, report.head));
+        }
+        told.signed
+            .retain(|one| passed.get(&one.seq) == Some(&one.head) && passed.get(&1) == Some(&one.origin));
+        report.checkpoints = told.signed.len() as u64;
+        report.covered = told.signed.iter().map(|one| one.seq).max();
+        Ok(report)
+    }
+
+    /// What the checkpoints say.
+    fn told(&self, keys: &TrustedKeys) -> Result<Told, LedgerError> {
+        let mut told = Told::default();
+        let found = if keys.is_empty() { Vec::new() } else { self.checkpoints(keys)? };
+        for one in found {
+            match one.checkpoint {
                 Ok((checkpoint, names)) => {
                     let names = crate::text::list(names.iter().map(kiln_model::Name::as_str));
-                    let by = format!("the checkpoint at {}, signed by {names},", found.place);
-                    known.entry(checkpoint.seq).or_default().push((checkpoint.head, by.clone()));
-                    known.entry(1).or_default().push((checkpoint.origin, by));
-                    covered.push(checkpoint);
+                    let by = format!("the checkpoint at {}, signed by {names},", one.place);
+                    told.known.entry(checkpoint.seq).or_default().push((checkpoint.head, by.clone()));
+                    told.known.entry(1).or_default().push((checkpoint.origin, by));
+                    told.signed.push(checkpoint);
                 }
-                Err(reason) => bad.push(Problem::BadCheckpoint { place: found.place, reason }),
+                Err(reason) => told.bad.push(Problem::BadCheckpoint { place: one.place, reason }),
             }
         }
-        let passed = self.follow(&mut report, &known)?;
-        report.problems.extend(rewritten(&known, &passed));
-        report.problems.append(&mut bad);
-        if report.problems.is_empty() {
-            report.problems.extend(missing(&known, report.head));
-        }
-        covered.retain(|one| passed.get(&one.seq) == Some(&one.head) && passed.get(&1) == Some(&one.origin));
-        report.checkpoints = covered.len() as u64;
-        report.covered = covered.iter().map(|one| one.seq).max();
-        Ok(report)
+        Ok(told)
     }
 
     /// Follows the chain to its end or its first fault. Returns the hashes of the records that others know.
