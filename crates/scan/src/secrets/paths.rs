@@ -73,6 +73,8 @@ pub(crate) fn specimen(path: &str) -> bool {
     let name = name(path).to_ascii_lowercase();
     has(&SPECIMEN, path)
         || ENDS.iter().any(|end| name.ends_with(end))
+        || matches!(name.as_str(), "metadata" | "pkg-info" | "copyright")
+        || name.starts_with("readme")
         || name.starts_with("test_")
         || name.starts_with("changelog")
         || (name.contains("test") && (name.ends_with(".pem") || name.ends_with(".key")))

@@ -136,7 +136,7 @@ fn words(text: &[u8]) -> bool {
 
 /// Hex of the length of a usual digest.
 pub(crate) fn digest(text: &[u8]) -> bool {
-    matches!(text.len(), 32 | 40 | 48 | 56 | 64 | 96 | 128) && text.iter().all(u8::is_ascii_hexdigit)
+    matches!(text.len(), 16 | 32 | 40 | 48 | 56 | 64 | 96 | 128) && text.iter().all(u8::is_ascii_hexdigit)
 }
 
 fn uuid(text: &[u8]) -> bool {

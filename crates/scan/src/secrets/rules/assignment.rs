@@ -50,10 +50,10 @@ pub(super) fn rules() -> Vec<Rule> {
             "npmrc",
             "registry token of an npmrc",
             Severity::Critical,
-            &["_authToken", "_auth=", "_auth =", ":_password"],
-            0,
+            &["_authToken", "_auth=", "_auth =", "_password=", "_password ="],
+            1,
             400,
-            r#"^:?_(?:authToken|auth|password)\s{0,4}=\s{0,4}["']?([A-Za-z0-9+/=_.-]{8,300})(?:["'\s]|$)"#,
+            r#"(?:^|[\n:])_(?:authToken|auth|password)\s{0,4}=\s{0,4}["']?([A-Za-z0-9+/=_.-]{8,300})(?:["'\s]|$)"#,
             password,
         ),
         code("pgpass", "password of a pgpass", Severity::High, &[":5432:", ":*:"], pgpass),
@@ -62,7 +62,8 @@ pub(super) fn rules() -> Vec<Rule> {
 }
 
 fn password(secret: &[u8]) -> Option<Confidence> {
-    (!plausible::placeholder(secret)).then_some(Confidence::Likely)
+    let filled_in_later = matches!(secret.first(), Some(b'{' | b'[' | b'%' | b'<' | b'('));
+    (!filled_in_later && !plausible::placeholder(secret)).then_some(Confidence::Likely)
 }
 
 /// `user:password` in base64.

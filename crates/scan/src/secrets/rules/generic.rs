@@ -109,7 +109,7 @@ fn secret_name(name: &str) -> bool {
         "secret_key_base",
         "auth_key",
     ];
-    const PUBLIC: [&str; 10] = [
+    const PUBLIC: [&str; 12] = [
         "public",
         "csrf",
         "xsrf",
@@ -117,6 +117,8 @@ fn secret_name(name: &str) -> bool {
         "page_token",
         "nexttoken",
         "pagetoken",
+        "continuation",
+        "verificationtoken",
         "no_",
         "key_id",
         "stop_token",
