@@ -34,10 +34,13 @@ impl Dice {
 
     /// A password as machines make them, with characters of every kind.
     pub(crate) fn password(&mut self) -> String {
-        let part = |dice: &mut Self| {
-            dice.of(&LETTERS[26..], 1) + &dice.of(&LETTERS[..26], 1) + &dice.of("23456789", 1)
-        };
-        (0..6).map(|_| part(self)).collect()
+        let mut password = String::new();
+        // No character twice: rules by name ask for entropy, which chance alone does not promise.
+        for alphabet in [&LETTERS[26..], &LETTERS[..26], "23456789"].iter().cycle().take(18) {
+            let left: String = alphabet.chars().filter(|c| !password.contains(*c)).collect();
+            password += &self.of(&left, 1);
+        }
+        password
     }
 }
 
@@ -152,7 +155,7 @@ pub(crate) fn private_key(dice: &mut Dice) -> String {
     armour("RSA PRIVATE KEY", &body)
 }
 
-fn plain(rule: &'static str, secret: String, miss: String) -> Sample {
+fn plain(rule: &'static str, secret: String, miss: &str) -> Sample {
     Sample {
         rule,
         text: format!("key = \"{secret}\"\n"),
@@ -170,7 +173,7 @@ pub(crate) fn all(seed: u64) -> Vec<Sample> {
         .map(|(rule, prefix, alphabet, length)| {
             let body = dice.of(alphabet, *length);
             let miss = format!("{prefix}{}", &body[..8.min(body.len())]);
-            plain(rule, format!("{prefix}{body}"), miss)
+            plain(rule, format!("{prefix}{body}"), &miss)
         })
         .collect();
     samples.extend(with_checksums(dice));
@@ -185,13 +188,13 @@ fn with_checksums(dice: &mut Dice) -> Vec<Sample> {
     for (rule, prefix) in [("github-token", "ghp_"), ("npm-token", "npm_")] {
         let body = dice.of(ALNUM, 30);
         let token = format!("{prefix}{body}{}", crc62(&body));
-        samples.push(plain(rule, token.clone(), spoiled(&token)));
+        samples.push(plain(rule, token.clone(), &spoiled(&token)));
     }
     let age = bech32("age-secret-key-", dice);
-    samples.push(plain("age-secret-key", age.clone(), format!("{}QP", &age[..age.len() - 2])));
+    samples.push(plain("age-secret-key", age.clone(), &format!("{}QP", &age[..age.len() - 2])));
     let body = format!("{}{}", "ATATT3xFfGF0", dice.of(ALNUM, 170));
     let sum = crc32fast::hash(body.as_bytes());
-    samples.push(plain("atlassian-token", format!("{body}={sum:08X}"), body[..60].into()));
+    samples.push(plain("atlassian-token", format!("{body}={sum:08X}"), &body[..60]));
     let mut macaroon = b"\x02\x01\x08pypi.org\x02".to_vec();
     macaroon.push(36);
     macaroon.extend(dice.of(HEX, 36).bytes());
@@ -199,12 +202,12 @@ fn with_checksums(dice: &mut Dice) -> Vec<Sample> {
     macaroon.extend(dice.bytes(32));
     let token = format!("pypi-{}", URL_SAFE_NO_PAD.encode(&macaroon));
     let cut = format!("pypi-{}", URL_SAFE_NO_PAD.encode(&macaroon[..macaroon.len() - 3]));
-    samples.push(plain("pypi-token", token, cut));
+    samples.push(plain("pypi-token", token, &cut));
     samples
 }
 
 fn with_structure(dice: &mut Dice) -> Vec<Sample> {
-    let pair = |rule, secret: String, miss: String| plain(rule, secret, miss);
+    let pair = |rule, secret: String, miss: String| plain(rule, secret, &miss);
     let a = dice.of(ALNUM, 22);
     let b = dice.of(ALNUM, 59);
     let mut samples =

@@ -98,9 +98,9 @@ fn discord(secret: &[u8]) -> Option<Confidence> {
 
 fn azure_storage(secret: &[u8]) -> Option<Confidence> {
     /// Digest of the key of Azurite, Microsoft's emulator, which its documentation shows.
-    const EMULATOR: &str = "b3a4dbb4";
+    const EMULATOR: &str = "e95d6ae8331cddfe";
     let key = verify::base64(secret).filter(|key| key.len() == 64)?;
-    let known = super::super::engine::short_hash(b"azurite", secret).starts_with(EMULATOR);
+    let known = super::super::engine::short_hash(b"azurite", secret) == EMULATOR;
     proven(!known && plausible::entropy(&key) > 4.5)
 }
 
