@@ -1,4 +1,4 @@
-//! An image as people have them: Debian with 400 packages, and an application in Python, Node, Java, Go and Rust.
+//! An image as people have them: Debian with 400 packages, and an application in Python, Node, Go and Rust.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ const NAME: &str = "debian-app-1";
 
 /// The image in a store of its own, made once per machine.
 pub(crate) fn image() -> Option<(Store, Digest)> {
-    if !needs(&["mmdebstrap", "pip", "npm", "mvn", "crane", "objcopy"]) {
+    if !needs(&["mmdebstrap", "pip", "npm", "crane", "objcopy"]) {
         return None;
     }
     let folder = kit::once(NAME, make);
@@ -45,7 +45,6 @@ fn make(folder: &Path) {
         .args(["express@4.18.2", "lodash@4.17.21", "webpack@5.89.0"]));
     let application = Layer::new()
         .tree("app", &app)
-        .tree("usr/share/java/maven", Path::new("/usr/share/maven/lib"))
         .program("usr/local/bin/crane", fs::read(kit::which("crane")).unwrap())
         .program("usr/local/bin/audited", kit::audited(folder))
         .bytes();

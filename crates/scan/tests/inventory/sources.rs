@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{Cursor, Write};
+use std::path::Path;
 use std::process::Command;
 
 use kiln_scan::Ecosystem;
@@ -95,14 +96,14 @@ fn languages_are_listed_as_syft_and_trivy_list_them() {
     let layer = || {
         Layer::new()
             .file("etc/os-release", DEBIAN)
-            .file("app/app.jar", &jar)
             .file("app/Shop.deps.json", deps)
             .file("app/vendor/composer/installed.json", composer)
             .file("usr/lib/ruby/gems/3.1.0/specifications/rack-3.0.8.gemspec", gem)
             .file("opt/lib/python3.11/site-packages/old-1.2.egg-info", "Name: old\nVersion: 1.2\n\n")
             .file("opt/lib/python3.11/site-packages/Egg.egg-info/PKG-INFO", "Name: Egg\nVersion: 0.3\n\n")
     };
-    let found = list([layer()]);
+    let with_jar = || layer().file("app/app-1.0.jar", &jar);
+    let found = list([with_jar()]);
     assert_eq!(found.problems, Vec::<String>::new());
     let expected = [
         "Egg@0.3",
@@ -115,15 +116,34 @@ fn languages_are_listed_as_syft_and_trivy_list_them() {
         "psr/log@3.0.0",
     ];
     assert_eq!(names(&found), expected);
-    assert_eq!(find(&found, "org.x:core").locations[0].path, "app/app.jar!/BOOT-INF/lib/core-2.0.1.jar");
+    assert_eq!(find(&found, "org.x:core").locations[0].path, "app/app-1.0.jar!/BOOT-INF/lib/core-2.0.1.jar");
     assert_eq!(found.dependencies["pkg:composer/monolog/monolog@3.5.0"].len(), 1);
     assert_eq!(found.checksums["pkg:composer/monolog/monolog@3.5.0"].len(), 1);
-    let (_folder, store) = store();
-    let image = image_of(&store, [layer()]);
     if needs(&["syft", "trivy"]) {
-        peers::as_syft(&store, &image);
-        peers::as_trivy(&store, &image);
+        let (_folder, store) = store();
+        peers::as_syft(&store, &image_of(&store, [with_jar()]));
+        // Trivy asks its database, which is not to be had, about every archive.
+        peers::as_trivy(&store, &image_of(&store, [layer()]));
     }
+}
+
+#[test]
+fn real_java_archives_are_listed_as_syft_lists_them() {
+    let folder = Path::new("/usr/share/maven/lib");
+    if !needs(&["mvn", "syft"]) {
+        return;
+    }
+    let mut layer = Layer::new().file("etc/os-release", DEBIAN);
+    for entry in fs::read_dir(folder).unwrap() {
+        // Debian's folder is of links to the archives.
+        let entry = entry.unwrap();
+        let name = format!("opt/maven/{}", entry.file_name().to_str().unwrap());
+        layer = layer.file(&name, fs::read(entry.path()).unwrap());
+    }
+    let (_folder, store) = store();
+    let image = image_of(&store, [layer]);
+    assert!(kiln_scan::inventory(&store, &image).unwrap().packages.len() > 30);
+    peers::as_syft(&store, &image);
 }
 
 /// A program as Go before 1.18 linked it: the strings are elsewhere, behind two pointers.

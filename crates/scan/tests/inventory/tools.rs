@@ -22,8 +22,8 @@ impl Known {
         let decode =
             |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().unwrap().into_owned();
         let rest = purl.strip_prefix("pkg:").unwrap_or_else(|| panic!("{purl} is no purl"));
-        // Syft gives the folder of a Go program within its module as the subpath.
-        let rest = rest.split_once('#').map_or(rest, |(rest, _)| rest);
+        // Syft gives what follows the third part of a Go module's name as the subpath.
+        let (rest, below) = rest.split_once('#').unwrap_or((rest, ""));
         let (rest, qualifiers) = rest.split_once('?').unwrap_or((rest, ""));
         let (kind, rest) = rest.split_once('/').unwrap();
         let (name, version) = rest.rsplit_once('@').unwrap_or((rest, ""));
@@ -38,6 +38,9 @@ impl Known {
             version if kind == "golang" && name == "stdlib" => version.trim_start_matches('v').to_owned(),
             version => format!("{epoch}{version}"),
         };
+        // And it leaves capitals, which the specification wants small.
+        let module = format!("{}/{below}", name.to_lowercase());
+        let name = if kind == "golang" { module.trim_end_matches('/') } else { name };
         Self { kind: kind.into(), name: decode(name), version }
     }
 }
