@@ -31,7 +31,7 @@ fn package(stanza: &str) -> Option<Finding> {
                 found.needs = names(value)
                     .filter(|name| !name.starts_with('!'))
                     .map(|name| vec![name.to_owned()])
-                    .collect()
+                    .collect();
             }
             "p" => found.offers = names(value).map(str::to_owned).collect(),
             "F" => folder = value,

@@ -7,8 +7,8 @@ use object::{Object, ObjectSection, ObjectSegment, SegmentFlags};
 use super::{Family, Finding, Findings};
 
 const MAGIC: &[u8] = b"\xff Go buildinf:";
-/// The blob is aligned, and has 16 bytes before its two strings or pointers.
-const ALIGN: usize = 16;
+/// The blob's address is aligned, and has 16 bytes before its two strings or pointers.
+const ALIGN: u64 = 16;
 /// In the flags: strings follow inline, as since Go 1.18.
 const INLINE: u8 = 2;
 /// In the flags: pointers are big-endian.
@@ -60,10 +60,12 @@ fn find<'data>(file: &impl Object<'data>) -> Option<&'data [u8]> {
     let writable =
         |flags| matches!(flags, SegmentFlags::Elf { p_flags, .. } if p_flags.0 & READ_WRITE == READ_WRITE);
     let segments = file.segments().filter(|segment| writable(segment.flags()));
-    segments.filter_map(|segment| segment.data().ok()).find_map(|data| {
-        let hits = memchr::memmem::find_iter(data, MAGIC);
-        hits.filter(|at| at % ALIGN == 0).map(|at| &data[at..]).next()
-    })
+    segments.filter_map(|segment| Some((segment.address(), segment.data().ok()?))).find_map(
+        |(start, data)| {
+            let aligned = |at: &usize| start.wrapping_add(*at as u64).is_multiple_of(ALIGN);
+            memchr::memmem::find_iter(data, MAGIC).find(aligned).map(|at| &data[at..])
+        },
+    )
 }
 
 fn inline(data: &[u8]) -> Option<(&[u8], &[u8])> {

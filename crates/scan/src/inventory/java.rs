@@ -189,10 +189,10 @@ fn by_manifest(path: &str, manifest: &BTreeMap<String, String>) -> Option<Coordi
         return None;
     }
     let vendor = get(&["Implementation-Vendor-Id"]).filter(|id| id.contains('.') && !id.contains(' '));
-    let bundle = symbolic.and_then(|name| {
-        // `org.apache.commons.commons-io` is a group and an artefact.
-        let group = name.strip_suffix(&artifact)?.strip_suffix('.')?.to_owned();
-        (!group.is_empty()).then_some(group)
+    let bundle = symbolic.and_then(|name| match name.strip_suffix(&artifact) {
+        // `org.apache.commons.commons-io` is a group and an artefact, `com.google.inject` a group.
+        Some(group) => Some(group.strip_suffix('.')?.to_owned()),
+        None => name.contains('.').then_some(name),
     });
     let group = vendor.or(bundle).unwrap_or_else(|| artifact.clone());
     Some(Coordinates { group, artifact, version })

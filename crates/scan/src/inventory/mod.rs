@@ -15,6 +15,8 @@ mod dpkg;
 mod error;
 mod findings;
 mod folder;
+#[cfg(test)]
+mod fuzz;
 mod go;
 mod java;
 mod layers;
@@ -62,10 +64,10 @@ pub struct Inventory {
     /// Which package needs which others of this inventory, all by purl.
     #[serde(default)]
     pub dependencies: BTreeMap<String, BTreeSet<String>>,
-    /// Packages of a language (key) that a package of the distribution (value) brought, both by purl: their
-    /// fixes come from the distribution, under the distribution's version.
+    /// Packages of a language (key) of which every place was brought by packages of the distribution (values), all
+    /// by purl: their fixes come from the distribution, under the distribution's version.
     #[serde(default)]
-    pub providers: BTreeMap<String, String>,
+    pub providers: BTreeMap<String, BTreeSet<String>>,
     /// Digests of the archives that packages came in, by purl.
     #[serde(default)]
     pub checksums: BTreeMap<String, BTreeSet<Checksum>>,

@@ -110,7 +110,7 @@ struct Composition {
 /// The inventory as a CycloneDX document, with a line break at its end.
 ///
 /// `kiln:location:N:path` and `…:layer` say where a package was found, `kiln:source:name` and `…:version` what it
-/// was built from, `kiln:provided-by` which package of the distribution brought it. What could not be read stands
+/// was built from, `kiln:provided-by` which packages of the distribution brought it. What could not be read stands
 /// in the metadata as `kiln:problem`, and the composition is then `incomplete`.
 pub fn cyclonedx(inventory: &Inventory, subject: &Subject<'_>) -> String {
     let mut bom = Bom {
@@ -234,9 +234,8 @@ fn properties(inventory: &Inventory, package: &Package) -> Vec<Property> {
         list.push(property("kiln:source:name", name));
         list.push(property("kiln:source:version", version));
     }
-    if let Some(provider) = inventory.providers.get(&package.purl) {
-        list.push(property("kiln:provided-by", provider));
-    }
+    let providers = inventory.providers.get(&package.purl).into_iter().flatten();
+    list.extend(providers.map(|provider| property("kiln:provided-by", provider)));
     list
 }
 

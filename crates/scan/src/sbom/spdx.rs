@@ -243,12 +243,14 @@ fn relationships(inventory: &Inventory) -> Vec<Relationship> {
     let mut list = vec![relate(DOCUMENT, "DESCRIBES", ROOT)];
     list.extend(inventory.distribution.iter().map(|_| relate(ROOT, "CONTAINS", SYSTEM)));
     list.extend(inventory.packages.iter().map(|package| relate(ROOT, "CONTAINS", &id(package))));
-    let pair = |one: &str, other: &str| Some((ids.get(one)?.as_str(), ids.get(other)?.as_str()));
+    let pair = &|one: &str, other: &str| Some((ids.get(one)?.as_str(), ids.get(other)?.as_str()));
     for (package, needs) in &inventory.dependencies {
         let pairs = needs.iter().filter_map(|need| pair(package, need));
         list.extend(pairs.map(|(one, other)| relate(one, "DEPENDS_ON", other)));
     }
-    let brought = inventory.providers.iter().filter_map(|(package, provider)| pair(provider, package));
+    let brought = inventory.providers.iter().flat_map(|(package, providers)| {
+        providers.iter().filter_map(move |provider| pair(provider, package))
+    });
     list.extend(brought.map(|(provider, package)| relate(provider, "CONTAINS", package)));
     list
 }

@@ -53,8 +53,8 @@ fn common(one: &str, other: &str) -> usize {
     one.as_bytes()[..same].iter().rposition(|byte| *byte == b'/').unwrap_or(0)
 }
 
-/// Which package of the distribution brought a package of a language, when it brought all its places.
-pub(super) fn providers(places: &[Place], overlay: &mut Overlay) -> BTreeMap<String, String> {
+/// Which packages of the distribution brought a package of a language, when they brought all its places.
+pub(super) fn providers(places: &[Place], overlay: &mut Overlay) -> BTreeMap<String, BTreeSet<String>> {
     let of_language = |place: &&Place| !place.finding().family.of_distribution();
     let paths: HashSet<&str> = places.iter().filter(of_language).map(|place| place.path.as_str()).collect();
     if paths.is_empty() {
@@ -71,15 +71,16 @@ pub(super) fn providers(places: &[Place], overlay: &mut Overlay) -> BTreeMap<Str
             }
         }
     }
-    let mut found: BTreeMap<String, Option<String>> = BTreeMap::new();
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut others: HashSet<&str> = HashSet::new();
     for place in places.iter().filter(of_language) {
-        let owner = owners.get(&place.path);
-        let entry = found.entry(place.purl.clone()).or_insert_with(|| owner.cloned());
-        if entry.as_ref() != owner {
-            *entry = None;
+        match owners.get(&place.path) {
+            Some(owner) => _ = found.entry(place.purl.clone()).or_default().insert(owner.clone()),
+            None => _ = others.insert(&place.purl),
         }
     }
-    found.into_iter().filter_map(|(purl, owner)| Some((purl, owner?))).collect()
+    found.retain(|purl, _| !others.contains(purl.as_str()));
+    found
 }
 
 /// The files of each package of the distribution. dpkg keeps them apart from the package, by name.

@@ -45,3 +45,9 @@ impl Headers {
         findings
     }
 }
+
+/// One header, whatever it is, for tests with any bytes.
+#[cfg(test)]
+pub(crate) fn header(blob: &[u8]) {
+    Headers::default().push(blob);
+}
