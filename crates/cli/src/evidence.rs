@@ -57,7 +57,9 @@ pub(crate) fn failure(error: &KeyError) -> Failure {
         KeyError::PassphraseNeeded => format!("set {PASSPHRASE_VARIABLE}"),
         KeyError::Unknown { .. } => "`kiln key list` shows the keys; `kiln key create NAME` makes one".into(),
         KeyError::Exists { .. } => "choose another name; keys are never overwritten".into(),
-        KeyError::Exposed { path, .. } => format!("run `chmod 600 {}`, and think about who read it", path.display()),
+        KeyError::Exposed { path, .. } => {
+            format!("run `chmod 600 {}`, and think about who read it", path.display())
+        }
         _ => return Failure::from_error(Kind::Failed, error),
     };
     Failure::from_error(Kind::Failed, error).hint(hint)
@@ -71,7 +73,12 @@ fn inner(error: &KeyError) -> &KeyError {
 }
 
 /// Writes a signed statement about an image into the store.
-pub(crate) fn swear(store: &Store, image: &Digest, predicate: &Predicate, key: &PrivateKey) -> Result<Digest> {
+pub(crate) fn swear(
+    store: &Store,
+    image: &Digest,
+    predicate: &Predicate,
+    key: &PrivateKey,
+) -> Result<Digest> {
     let now = now_ms().max(0).unsigned_abs();
     attest(store, image, predicate, key, now).map_err(|error| Failure::from_error(Kind::Failed, &error))
 }

@@ -52,8 +52,9 @@ impl Act {
     /// Writes it down. What cannot be put on the record has failed.
     pub(crate) fn record(self) -> Result<()> {
         open()?.append(self.0).map(drop).map_err(|error| {
-            Failure::from_error(Kind::Failed, &error)
-                .hint("it was done, and is not on the ledger: make room, or repair the folder, and do it again")
+            Failure::from_error(Kind::Failed, &error).hint(
+                "it was done, and is not on the ledger: make room, or repair the folder, and do it again",
+            )
         })
     }
 }

@@ -84,8 +84,7 @@ pub(crate) fn prepare(
 /// Asks what is proven about a candidate.
 pub(crate) fn prove(control: &Control, environment: &Name, prepared: &Prepared) -> Result<ProveAnswer> {
     let images = prepared.contents.iter().map(|it| (it.service.name.clone(), it.image)).collect();
-    let request =
-        ProveRequest { environment: environment.clone(), images, rules: prepared.proof.clone() };
+    let request = ProveRequest { environment: environment.clone(), images, rules: prepared.proof.clone() };
     control.call(|client| async move { client.prove(&request).await })
 }
 

@@ -110,12 +110,15 @@ fn dependencies(section: &Section) -> Vec<Resource> {
             .packages
             .iter()
             .map(|package| {
-                let purl = format!(
-                    "pkg:deb/debian/{}@{}?arch={}",
-                    package.name, package.version, package.arch
-                );
+                let purl =
+                    format!("pkg:deb/debian/{}@{}?arch={}", package.name, package.version, package.arch);
                 let digest = BTreeMap::from([("sha256".to_owned(), package.sha256.to_string())]);
-                Resource { name: Some(package.name.clone()), uri: Some(purl), digest, annotations: BTreeMap::new() }
+                Resource {
+                    name: Some(package.name.clone()),
+                    uri: Some(purl),
+                    digest,
+                    annotations: BTreeMap::new(),
+                }
             })
             .collect(),
     }
@@ -185,7 +188,8 @@ pub(crate) fn rebuild(
         return Ok(Rebuilt { digest: baked.digest, same: true, first: None, different: 0 });
     }
     take(store, &fresh, image)?;
-    let found = fresh.diff(image, &baked.digest).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+    let found =
+        fresh.diff(image, &baked.digest).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
     Ok(Rebuilt { digest: baked.digest, same: false, different: found.len(), first: found.into_iter().next() })
 }
 
@@ -246,14 +250,16 @@ impl Work {
         let status = Command::new("cp").arg("-a").arg(folder.join(".")).arg(into).status()?;
         match status.success() {
             true => Ok(into.to_owned()),
-            false => Err(Failure::new(Kind::Failed, format!("cannot copy the source in {}", folder.display()))),
+            false => {
+                Err(Failure::new(Kind::Failed, format!("cannot copy the source in {}", folder.display())))
+            }
         }
     }
 
     /// A store that shares only the downloads, which are verified by the lock.
     fn store(&self, main: &Store) -> Result<Store> {
-        let fresh = Store::open(&self.0.join("store"))
-            .map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+        let fresh =
+            Store::open(&self.0.join("store")).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
         let downloads = main.cache().join("debian");
         if downloads.is_dir() {
             std::os::unix::fs::symlink(downloads, fresh.cache().join("debian"))?;

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use kiln_attest::predicate::{Finding, Outcome, PolicyRef, Predicate, SbomFormat, ScanResult, Score, SeverityCounts};
+use kiln_attest::predicate::{
+    Finding, Outcome, PolicyRef, Predicate, SbomFormat, ScanResult, Score, SeverityCounts,
+};
 use kiln_model::{Digest, Policy};
 use kiln_scan::advisories::{AdvisoryDb, AdvisoryError};
 use kiln_scan::policy::Outcome as Judged;

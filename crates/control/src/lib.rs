@@ -38,7 +38,7 @@ pub use event::{Counts, Event, KILN, Progress, Purpose, RolloutId, What};
 pub use http::Api;
 pub use ops::ControlError;
 pub use proof::{Known, NoProofs, ProofError, Proofs, Question, Soaked, StoreProofs};
-pub use record::{Recorder, witness, witness_path};
 pub use reconcile::{Control, Settings};
+pub use record::{Recorder, witness, witness_path};
 pub use serve::{ServeConfig, ServeError, serve};
 pub use traffic::{Traffic, TrafficError};

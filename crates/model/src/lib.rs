@@ -36,5 +36,6 @@ pub use rollout::{
     RolloutSpec, Sticky, Strategy, SyntheticProbe,
 };
 pub use service::{
-    Environment, Expose, Freeze, Limits, Project, Service, Tls, TrafficSpec, TrustedKey, UpgradedDrain, VolumeMount,
+    Environment, Expose, Freeze, Limits, Project, Service, Tls, TrafficSpec, TrustedKey, UpgradedDrain,
+    VolumeMount,
 };

@@ -106,9 +106,12 @@ fn renew(context: &Context, sources: &[Source]) -> Result<ExitCode> {
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::new(Kind::Failed, format!("{} sources could not be read; what was there of them stays", failed.len()))
-        .with_causes(failed)
-        .hint("run it again; `--from` takes files where there is no network"))
+    Err(Failure::new(
+        Kind::Failed,
+        format!("{} sources could not be read; what was there of them stays", failed.len()),
+    )
+    .with_causes(failed)
+    .hint("run it again; `--from` takes files where there is no network"))
 }
 
 fn told(name: &str, error: &dyn std::error::Error) -> String {
@@ -142,10 +145,17 @@ fn text(done: &Report) -> String {
 }
 
 fn table(info: &Info) -> String {
-    let date = |at: Option<jiff::Timestamp>| at.map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default();
+    let date =
+        |at: Option<jiff::Timestamp>| at.map(|at| at.strftime("%Y-%m-%d").to_string()).unwrap_or_default();
     let mut rows = vec![["SOURCE", "ADVISORIES", "NEWEST", "DIGEST"].map(String::from).to_vec()];
     rows.extend(info.sources.iter().map(|source| {
         vec![source.name.clone(), source.count.to_string(), date(source.modified), source.digest.short()]
     }));
-    format!("{}{} advisories, newest of {}, digest {}\n", columns(&rows), info.count, date(info.modified), info.digest)
+    format!(
+        "{}{} advisories, newest of {}, digest {}\n",
+        columns(&rows),
+        info.count,
+        date(info.modified),
+        info.digest
+    )
 }

@@ -76,7 +76,9 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         all.push(Approved { service: service.clone(), image: *image, evidence, by: by.clone() });
     }
     context.ui.result(&all, || {
-        let told = |it: &Approved| format!("{} {} is approved for {}", it.service, it.image.short(), args.environment);
+        let told = |it: &Approved| {
+            format!("{} {} is approved for {}", it.service, it.image.short(), args.environment)
+        };
         all.iter().map(told).collect::<Vec<_>>().join("\n")
     });
     Ok(ExitCode::SUCCESS)

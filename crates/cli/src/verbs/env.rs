@@ -178,7 +178,8 @@ pub(crate) fn evidence(proven: &Proven) -> String {
         let _ = writeln!(out, "  {}", line(it));
     }
     for it in &proven.missing {
-        let _ = writeln!(out, "  {} {}: {}; `{}`", "missing".red().bold(), it.requirement, it.why, it.command);
+        let _ =
+            writeln!(out, "  {} {}: {}; `{}`", "missing".red().bold(), it.requirement, it.why, it.command);
     }
     if proven.evidence.is_empty() && proven.missing.is_empty() {
         out.push_str("  no evidence, and none is asked for\n");

@@ -76,9 +76,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         Deed::Create { name, algorithm, no_passphrase } => {
             let passphrase = passphrase();
             if passphrase.is_none() && !no_passphrase {
-                return Err(Failure::new(Kind::Refused, "the private key would be written unencrypted").hint(
-                    "set KILN_KEY_PASSPHRASE to encrypt it, or say `--no-passphrase`",
-                ));
+                return Err(Failure::new(Kind::Refused, "the private key would be written unencrypted")
+                    .hint("set KILN_KEY_PASSPHRASE to encrypt it, or say `--no-passphrase`"));
             }
             let wanted = passphrase.as_deref().map(str::as_bytes).filter(|_| !no_passphrase);
             let algorithm = match algorithm {

@@ -94,7 +94,11 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         Act::Verify { key } => {
             let report = ledger.verify(&trusted(key.as_ref())?, witness()?.as_ref()).map_err(fail)?;
             context.ui.result(&report, || told(&report));
-            return Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::from(Kind::Refused as u8) });
+            return Ok(if report.is_good() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::from(Kind::Refused as u8)
+            });
         }
         Act::Export { which, output: None } => {
             ledger.export(which.filter()?, &mut std::io::stdout().lock()).map_err(fail)?;

@@ -77,7 +77,8 @@ fn meant(args: &Args, context: &Context) -> Result<Option<Name>> {
     let Some(target) = &args.target else { return Ok(None) };
     let Ok(inputs) = args.values.inputs() else { return Ok(None) };
     // Without a spec there are rollouts only.
-    let Ok(Loaded { project, .. }) = kiln_spec::load(&args.path, &inputs.for_environment(target.clone())) else {
+    let Ok(Loaded { project, .. }) = kiln_spec::load(&args.path, &inputs.for_environment(target.clone()))
+    else {
         return if args.plan || args.from.is_some() || args.bypass.is_some() {
             context.spec(&spec(args)).map(|_| None)
         } else {

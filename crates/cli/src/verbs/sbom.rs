@@ -75,12 +75,7 @@ fn table(packages: &[kiln_scan::Package]) -> String {
     rows.extend(packages.iter().map(|package| {
         let place = package.locations.first().map(|it| it.path.clone()).unwrap_or_default();
         let kind = package.purl.split('/').next().unwrap_or_default().trim_start_matches("pkg:");
-        vec![
-            format!("{kind} {}", package.name),
-            package.version.clone(),
-            package.licenses.join(", "),
-            place,
-        ]
+        vec![format!("{kind} {}", package.name), package.version.clone(), package.licenses.join(", "), place]
     }));
     columns(&rows)
 }

@@ -73,7 +73,8 @@ fn tell(args: &Args, context: &Context, all: &[Examined]) -> Result<()> {
     if args.sarif {
         for examined in all {
             let text = examined.report.sarif(env!("CARGO_PKG_VERSION"));
-            let text = text.map_err(|error| Failure::new(Kind::Failed, "cannot write SARIF").because(&error))?;
+            let text =
+                text.map_err(|error| Failure::new(Kind::Failed, "cannot write SARIF").because(&error))?;
             context.ui.text(&text);
         }
         return Ok(());
@@ -99,7 +100,9 @@ fn not_judged(it: &Unjudged) -> String {
     match it {
         Unjudged::NoData { ecosystem, packages } => {
             let kind = serde_json::to_value(ecosystem).unwrap_or_default();
-            format!("no advisories about {kind} are on this machine, so {packages} packages were not looked up")
+            format!(
+                "no advisories about {kind} are on this machine, so {packages} packages were not looked up"
+            )
         }
         Unjudged::Version { purl, version } => format!("{version:?} is no version of its kind: {purl}"),
     }
@@ -113,7 +116,11 @@ fn wanted(args: &Args, context: &Context, store: &Store) -> Result<Vec<Wanted>> 
             // Its error says what to do.
             context.spec(&spec)?;
         }
-        return args.images.iter().map(|image| stored(store, image, Policy::built_in(), &args.path)).collect();
+        return args
+            .images
+            .iter()
+            .map(|image| stored(store, image, Policy::built_in(), &args.path))
+            .collect();
     }
     let loaded = context.spec(&spec)?;
     let all = || loaded.project.images.keys().map(Name::to_string).collect();

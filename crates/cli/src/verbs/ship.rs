@@ -23,7 +23,7 @@ use crate::error::{Failure, Kind, Result};
 use crate::evidence::{self as proofs, KeyArgs};
 use crate::ledger::Act;
 use crate::ui::took;
-use crate::{checking, provenance, promotion, release, rolling, scanning};
+use crate::{checking, promotion, provenance, release, rolling, scanning};
 
 /// Arguments of `kiln ship`.
 #[derive(Debug, clap::Args)]
@@ -137,10 +137,13 @@ fn prove(
     let provenance = built_from(args, loaded, store, block, &digest, began_ms)?;
     let tested = tested(args, context, loaded, store, block, &digest, &digests)?;
     let scanned = scanned(args, context, loaded, store, block, &digest)?;
-    let target = loaded.project.registry.as_ref().map(|base| format!("{}/{block}", base.trim_end_matches('/')));
+    let target =
+        loaded.project.registry.as_ref().map(|base| format!("{}/{block}", base.trim_end_matches('/')));
     let reference = target.clone().unwrap_or_else(|| format!("{}/{block}", loaded.project.name));
     let signed = sign::sign(store, &digest, &reference, &BTreeMap::new(), &args.key)?;
-    context.ui.done("signing", &format!("image {block} {} signed with key {}", digest.short(), args.key.name()));
+    context
+        .ui
+        .done("signing", &format!("image {block} {} signed with key {}", digest.short(), args.key.name()));
     let shipped = Shipped { image: block.clone(), digest, provenance, tested, scanned, signed };
     Ok((image, shipped))
 }
@@ -156,7 +159,8 @@ fn built_from(
 ) -> Result<Digest> {
     let key = args.key.load()?;
     let trusted = proofs::folder()?.all_public().map_err(|error| proofs::failure(&error))?;
-    let known = evidence(store, digest, &trusted).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+    let known =
+        evidence(store, digest, &trusted).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
     let fresh = provenance::of(loaded, block, began_ms)?;
     let same = known.iter().find(|it| {
         it.verified()
@@ -213,9 +217,11 @@ fn scanned(
     let evidence = scanning::prove(store, digest, &examined, &args.key)?;
     let judgement = &examined.report.judgement;
     let packages = examined.inventory.packages.len();
-    let line = format!("image {block} {} scanned: {packages} packages, policy {}", digest.short(), judgement.policy);
+    let line =
+        format!("image {block} {} scanned: {packages} packages, policy {}", digest.short(), judgement.policy);
     if judgement.outcome != Outcome::Fail {
-        let warns = if judgement.outcome == Outcome::Warn { ", with warnings: `kiln scan` shows them" } else { "" };
+        let warns =
+            if judgement.outcome == Outcome::Warn { ", with warnings: `kiln scan` shows them" } else { "" };
         context.ui.done("scanning", &format!("{line} holds{warns}"));
         return Ok(evidence);
     }
@@ -226,6 +232,8 @@ fn scanned(
 }
 
 fn told(all: &[Shipped]) -> String {
-    let line = |it: &Shipped| format!("{} {} is proven: `kiln verify {}`", it.image, it.digest.short(), it.digest.short());
+    let line = |it: &Shipped| {
+        format!("{} {} is proven: `kiln verify {}`", it.image, it.digest.short(), it.digest.short())
+    };
     all.iter().map(line).collect::<Vec<_>>().join("\n")
 }

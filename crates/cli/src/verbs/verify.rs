@@ -60,8 +60,13 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let image = image::resolve(&store, &args.image)?.digest;
     let (environment, requires, keys) = asked(args, context)?;
     let witness = StoreProofs::new(store.clone(), proofs::folder()?);
-    let question =
-        Question { image: &image, environment: &environment, requires: &requires, keys: &keys, now_ms: now_ms() };
+    let question = Question {
+        image: &image,
+        environment: &environment,
+        requires: &requires,
+        keys: &keys,
+        now_ms: now_ms(),
+    };
     let known = witness.known(&question).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
     let service = Name::new("image").unwrap_or(environment.clone());
     let proven = Proven { service, image, evidence: known.evidence, missing: known.missing };
@@ -120,15 +125,19 @@ fn rebuild(
     let trusted = witness
         .trusted(keys)
         .map_err(|error| Failure::new(Kind::Failed, "cannot read the keys").because(&*error))?;
-    let found = evidence(store, image, &trusted).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+    let found =
+        evidence(store, image, &trusted).map_err(|error| Failure::from_error(Kind::Failed, &error))?;
     let verified = found.iter().filter(|it| it.verified());
     let predicates = verified.filter_map(|it| match &it.claim {
         Claim::Attestation(predicate) => Some(predicate),
         Claim::Signature(_) | Claim::Unreadable => None,
     });
     let recorded = provenance::newest(predicates).ok_or_else(|| {
-        Failure::new(Kind::NotFound, format!("no verified provenance says what image {} was built from", image.short()))
-            .hint("`kiln ship` records it; evidence travels with an image through push, pull, export and import")
+        Failure::new(
+            Kind::NotFound,
+            format!("no verified provenance says what image {} was built from", image.short()),
+        )
+        .hint("`kiln ship` records it; evidence travels with an image through push, pull, export and import")
     })?;
     context.ui.line("bakes it again from its recorded inputs");
     provenance::rebuild(store, image, recorded, &args.source, &())

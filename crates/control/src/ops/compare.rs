@@ -36,7 +36,9 @@ fn compare(db: &Connection, request: &CompareRequest) -> Result<CompareAnswer, C
         Ok(Compared { service, from: from.as_ref().map(serving), to: to.as_ref().map(serving), differences })
     };
     let services = names.into_iter().map(one).collect::<Result<Vec<_>, ControlError>>()?;
-    Ok(CompareAnswer { services: services.into_iter().filter(|it| it.from.is_some() || it.to.is_some()).collect() })
+    Ok(CompareAnswer {
+        services: services.into_iter().filter(|it| it.from.is_some() || it.to.is_some()).collect(),
+    })
 }
 
 /// The release that serves.

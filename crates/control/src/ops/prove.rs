@@ -90,7 +90,9 @@ impl Proof {
         if rules.protected && rules.from.is_none() {
             missing.insert(0, "promotion: it was not promoted from another environment".into());
         }
-        if let Some((_, from)) = strays(db, request)?.into_iter().find(|(service, _)| *service == fleet.service) {
+        if let Some((_, from)) =
+            strays(db, request)?.into_iter().find(|(service, _)| *service == fleet.service)
+        {
             missing.insert(0, format!("promotion: another image serves in {from}"));
         }
         let what = match &rules.bypass {
@@ -171,7 +173,8 @@ fn soak(
         if stored.is_some_and(|it| it.release.content.image == *image) {
             let gone = current(db, environment, service)?.is_none();
             // What was stopped did not soak until now; when it was stopped is on the record.
-            let until_ms = if gone { events::stopped(db, environment, service)?.unwrap_or(begun) } else { until_ms };
+            let until_ms =
+                if gone { events::stopped(db, environment, service)?.unwrap_or(begun) } else { until_ms };
             return Ok(Some(Soaked {
                 environment: environment.clone(),
                 service: service.clone(),

@@ -79,7 +79,8 @@ impl Proofs for StoreProofs {
     fn swear(&self, image: &Digest, soaked: &Soaked) -> Result<(), ProofError> {
         let fail = |source| ProofError { act: "write", image: *image, source };
         let passphrase = std::env::var(PASSPHRASE_VARIABLE).ok();
-        let key = self.keys.own(passphrase.as_deref().map(str::as_bytes)).map_err(|error| fail(error.into()))?;
+        let key =
+            self.keys.own(passphrase.as_deref().map(str::as_bytes)).map_err(|error| fail(error.into()))?;
         let time = |ms: i64| ms.max(0).unsigned_abs();
         let soak = Soak {
             environment: soaked.environment.clone(),

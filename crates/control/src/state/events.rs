@@ -53,21 +53,25 @@ pub(crate) fn acts(db: &Connection, fleet: &FleetId) -> Result<Vec<Event>, State
 }
 
 /// Instances of a fleet that failed within a time.
-pub(crate) fn failures(db: &Connection, fleet: &FleetId, from_ms: i64, until_ms: i64) -> Result<u64, StateError> {
+pub(crate) fn failures(
+    db: &Connection,
+    fleet: &FleetId,
+    from_ms: i64,
+    until_ms: i64,
+) -> Result<u64, StateError> {
     let text = "SELECT count(*) FROM events WHERE environment = ? AND service = ? AND release = ?
                 AND at_ms > ? AND at_ms <= ? AND what ->> 'kind' = 'instance-failed'";
-    let values = params![
-        fleet.environment.as_str(),
-        fleet.service.as_str(),
-        fleet.release.0,
-        from_ms,
-        until_ms
-    ];
+    let values =
+        params![fleet.environment.as_str(), fleet.service.as_str(), fleet.release.0, from_ms, until_ms];
     Ok(sql::first(db, "count failures", text, values, |row| row.get(0))?.unwrap_or(0))
 }
 
 /// When a service was last told to stop.
-pub(crate) fn stopped(db: &Connection, environment: &Name, service: &Name) -> Result<Option<i64>, StateError> {
+pub(crate) fn stopped(
+    db: &Connection,
+    environment: &Name,
+    service: &Name,
+) -> Result<Option<i64>, StateError> {
     let text = "SELECT at_ms FROM events WHERE environment = ? AND service = ? AND what ->> 'kind' = 'down'
                 ORDER BY id DESC LIMIT 1";
     let values = params![environment.as_str(), service.as_str()];

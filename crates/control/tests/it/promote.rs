@@ -73,7 +73,8 @@ async fn a_protected_environment_takes_nothing_but_promotions() {
     let refused = world.control().deploy(direct.clone()).await.unwrap_err();
     assert!(matches!(refused, kiln_control::ControlError::Protected(_)), "{refused}");
     let silent = ProofRules { bypass: Some(" ".into()), ..direct.proof.clone() };
-    let refused = world.control().deploy(DeployRequest { proof: silent, ..direct.clone() }).await.unwrap_err();
+    let refused =
+        world.control().deploy(DeployRequest { proof: silent, ..direct.clone() }).await.unwrap_err();
     assert!(matches!(refused, kiln_control::ControlError::NoBypass), "{refused}");
     let why = ProofRules { bypass: Some("the site is down".into()), ..direct.proof.clone() };
     assert!(matches!(promoted(&world, DeployRequest { proof: why, ..direct }).await, What::Succeeded { .. }));

@@ -55,7 +55,9 @@ impl Proofs for Archive {
         let lasted = |it: &Soaked| u64::try_from(it.until_ms - it.from_ms).unwrap();
         let met = |it: &Requirement| match it {
             Requirement::Soaked { environment, time } => sworn.iter().any(|(image, soaked)| {
-                image == question.image && soaked.environment == *environment && lasted(soaked) >= time.millis()
+                image == question.image
+                    && soaked.environment == *environment
+                    && lasted(soaked) >= time.millis()
             }),
             other => there.contains(&other.to_string()),
         };
@@ -114,7 +116,8 @@ impl World {
     pub(crate) fn start(&mut self) {
         self.provider = self.provider.reopen();
         let state = State::open(&self.database()).unwrap();
-        let settings = Settings { peers: PeerListen::Inside, warnings: Vec::new(), proofs: self.proofs.clone() };
+        let settings =
+            Settings { peers: PeerListen::Inside, warnings: Vec::new(), proofs: self.proofs.clone() };
         let time = Time(self.clock.clone());
         let control = Control::new(self.provider.clone(), self.plane.clone(), state, time, settings);
         let (stop, stopped) = watch::channel(false);

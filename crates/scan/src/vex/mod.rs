@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::advisories::{Suppression, Suppressor, Vulnerability};
 
-
 /// A document with more bytes is refused; the largest real ones have about 10 MB.
 const MAX_BYTES: usize = 64 << 20;
 
