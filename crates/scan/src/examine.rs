@@ -11,7 +11,7 @@ use crate::policy::{Found, Weakness, judge};
 use crate::report::Report;
 use crate::secrets::{Allow, SecretsError, scan_image};
 use crate::vex::{Image, Vex, apply_vex};
-use crate::{Inventory, ScanError, inventory};
+use crate::{Inventory, Package, ScanError, inventory};
 
 /// What is examined, and by what.
 #[derive(Clone, Copy, Debug)]
@@ -83,8 +83,11 @@ pub fn examine(request: &Request<'_>) -> Result<Examined, ExamineError> {
     });
     let inventory = inventory?;
     let facts = facts.map_err(|source| ExamineError::Store { image: *image, source })?;
+    // What came with a distribution's package has that package's fixes, whatever its own version says.
+    let own = |package: &&Package| !inventory.providers.contains_key(&package.purl);
+    let judged: Vec<Package> = inventory.packages.iter().filter(own).cloned().collect();
     let mut findings = match request.advisories {
-        Some(db) => Some(match_packages(db, &inventory.packages, &MatchOptions::default())?),
+        Some(db) => Some(match_packages(db, &judged, &MatchOptions::default())?),
         None => None,
     };
     if let Some(findings) = &mut findings {
