@@ -42,7 +42,8 @@ pub(super) fn resolve(
     }
     progress.event(Event::Pull { what: &base.reference, bytes: 0 });
     let client = Client::new(Options::default())?;
-    let document = online(|| client.manifest(&Place::of(&reference), &reference.reference()))?;
+    let (place, name) = (Place::of(&reference), reference.reference());
+    let document = online(|| client.manifest(&place, &name))?;
     request.store.put_bytes(&document.bytes)?;
     Ok(OciPin { reference: base.reference.clone(), digest: document.descriptor.digest })
 }
@@ -103,11 +104,13 @@ fn pull(request: &BakeRequest<'_>, pin: &OciPin, progress: &dyn Progress) -> Res
         return Err(RegistryError::Offline { reference: pin.reference.clone() });
     }
     let client = Client::new(Options::default())?;
-    let plan = online(|| client.plan_pull(&name, request.store, &Choice::Host))?;
-    if !plan.is_empty() {
-        progress.event(Event::Pull { what: &pin.reference, bytes: plan.bytes() });
-    }
-    let pulled = online(|| client.fetch(&plan, request.store, &client::Progress::none()))?;
+    let pulled = online(|| async {
+        let plan = client.plan_pull(&name, request.store, &Choice::Host).await?;
+        if !plan.is_empty() {
+            progress.event(Event::Pull { what: &pin.reference, bytes: plan.bytes() });
+        }
+        client.fetch(&plan, request.store, &client::Progress::none()).await
+    })?;
     Ok(pulled.image.digest)
 }
 

@@ -37,7 +37,11 @@ impl Remote {
         let transport = &self.client.transport;
         let open = || async {
             let answer = transport.call(&call).await?;
-            if answer.status().is_success() { Ok(answer) } else { Err(transport.refused(&task, answer).await) }
+            if answer.status().is_success() {
+                Ok(answer)
+            } else {
+                Err(transport.refused(&task, answer).await)
+            }
         };
         let answer = transport.repeat(&task, &super::Progress::none(), open).await?;
         let size = text_of(answer.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
