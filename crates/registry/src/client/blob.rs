@@ -18,7 +18,7 @@ use super::error::Task;
 use super::manifest::text_of;
 use super::progress::{Event, Progress};
 use super::retry::Attempt;
-use super::transport::{Call, Incoming, Place, incoming};
+use super::transport::{Call, Incoming, Place, incoming, nonsense};
 use super::{Client, RegistryError};
 
 /// Pieces between network and disk; one is 16 KiB or a little more.
@@ -74,7 +74,7 @@ impl Client {
         blob: &Descriptor,
         scope: &Scope,
     ) -> Result<bool, RegistryError> {
-        let task = self.task("look for", place, format_args!("blob {}", blob.digest));
+        let task = Task::at("look for", place, format_args!("blob {}", blob.digest));
         let call = self.plain(&task, place, scope, Method::HEAD, &format!("blobs/{}", blob.digest))?;
         let head = || async {
             let answer = self.transport.call(&call).await?;
@@ -98,7 +98,7 @@ impl Client {
         blob: &Descriptor,
         progress: &Progress,
     ) -> Result<(), RegistryError> {
-        let task = self.task("get", place, format_args!("blob {}", blob.digest));
+        let task = Task::at("get", place, format_args!("blob {}", blob.digest));
         let scope = Scope::pull(place);
         let call = self.plain(&task, place, &scope, Method::GET, &format!("blobs/{}", blob.digest))?;
         let mut course = Course { task: &task, blob, progress, received: 0, writer: None };
@@ -155,8 +155,7 @@ impl Client {
         let mut headers = call.headers.clone();
         if from > 0 {
             let range = HeaderValue::try_from(format!("bytes={from}-"));
-            headers
-                .insert(RANGE, range.map_err(|error| self.transport.nonsense(call.task, error.to_string()))?);
+            headers.insert(RANGE, range.map_err(|error| nonsense(call.task, error.to_string()))?);
         }
         let mut answer = self.transport.call(&call.with_headers(headers)).await?;
         if from > 0 && answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
@@ -171,7 +170,7 @@ impl Client {
                 }
                 let reason =
                     format!("it was asked for the bytes from {from} on and sends {said:?} of {size}");
-                Err(self.transport.nonsense(call.task, reason))
+                Err(nonsense(call.task, reason))
             }
             status if status == StatusCode::OK => Ok((answer, from)),
             _ => Err(self.transport.refused(call.task, answer).await),
@@ -248,7 +247,7 @@ pub(super) fn remote_stream(
         Closed(u64),
         Open(Incoming, u64),
     }
-    let task = client.task("get", &place, format_args!("blob {}", blob.digest));
+    let task = Task::at("get", &place, format_args!("blob {}", blob.digest));
     let scope = Scope::pull(&place);
     let step = move |state: State| {
         let (client, place, blob, task, scope) =

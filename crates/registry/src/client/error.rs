@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use kiln_model::Digest;
 use kiln_store::StoreError;
 
+use super::transport::Place;
 use crate::name::NameError;
 
 /// Something that is attempted at a registry, for error messages: "get the manifest of …".
@@ -17,6 +18,13 @@ pub struct Task {
     pub what: String,
     /// The registry.
     pub host: String,
+}
+
+impl Task {
+    /// Something about a repository.
+    pub(super) fn at(act: &'static str, place: &Place, what: impl fmt::Display) -> Self {
+        Self { act, what: format!("{what} of {place}"), host: place.registry.clone() }
+    }
 }
 
 impl fmt::Display for Task {

@@ -124,7 +124,7 @@ impl Client {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Option<Vec<Descriptor>>, RegistryError> {
-        let task = self.task("list", place, format_args!("what refers to {subject}"));
+        let task = Task::at("list", place, format_args!("what refers to {subject}"));
         let scope = Scope::pull(place);
         let mut call = self.plain(&task, place, &scope, Method::GET, &format!("referrers/{subject}"))?;
         if let Some(wanted) = artifact_type {
@@ -162,7 +162,7 @@ impl Client {
             return Ok(None);
         }
         let page: Page = serde_json::from_slice(&document.bytes).map_err(|error| {
-            let task = self.task("list", place, format_args!("what refers to {subject}"));
+            let task = Task::at("list", place, format_args!("what refers to {subject}"));
             RegistryError::Document { task, reason: error.to_string() }
         })?;
         let index = Index { manifests: page.entries().collect(), ..Index::default() };
@@ -208,7 +208,7 @@ impl Client {
         if listed.iter().any(|known| known.digest == entry.digest) {
             return Ok(());
         }
-        let task = self.task("list", place, format_args!("the evidence {}", entry.digest));
+        let task = Task::at("list", place, format_args!("the evidence {}", entry.digest));
         let reason = "others change the list all the time; try again".to_owned();
         Err(RegistryError::Document { task, reason })
     }

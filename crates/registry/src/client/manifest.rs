@@ -11,7 +11,7 @@ use super::auth::Scope;
 use super::error::Task;
 use super::progress::Progress;
 use super::retry::Attempt;
-use super::transport::{Call, Payload, Place, bounded};
+use super::transport::{Call, Payload, Place, bounded, nonsense};
 use super::{Client, RegistryError};
 use crate::digest::ContentDigest;
 use crate::name::{DOCKER_INDEX, DOCKER_MANIFEST, INDEX, MANIFEST, Reference, is_index, is_manifest};
@@ -55,10 +55,6 @@ struct Tags {
 }
 
 impl Client {
-    pub(super) fn task(&self, act: &'static str, place: &Place, what: impl std::fmt::Display) -> Task {
-        Task { act, what: format!("{what} of {place}"), host: place.registry.clone() }
-    }
-
     /// A call that reads or writes without a body.
     pub(super) fn plain<'a>(
         &self,
@@ -78,7 +74,7 @@ impl Client {
     /// # Errors
     /// When the registry has none, sends another or a damaged one, or cannot be asked.
     pub async fn manifest(&self, place: &Place, name: &Reference) -> Result<Document, RegistryError> {
-        let task = self.task("get", place, format_args!("the manifest {name}"));
+        let task = Task::at("get", place, format_args!("the manifest {name}"));
         let scope = Scope::pull(place);
         let mut call = self.plain(&task, place, &scope, Method::GET, &format!("manifests/{name}"))?;
         call.headers.insert(ACCEPT, accepted());
@@ -106,9 +102,8 @@ impl Client {
                 return Err(Attempt::last(RegistryError::Digest { task, expected, actual }));
             }
         }
-        let media_type = media_type(&bytes, header.as_deref()).ok_or_else(|| {
-            self.transport.nonsense(call.task, "it is neither a manifest nor an index".into())
-        })?;
+        let media_type = media_type(&bytes, header.as_deref())
+            .ok_or_else(|| nonsense(call.task, "it is neither a manifest nor an index".into()))?;
         Ok(Document::new(bytes.into(), &media_type))
     }
 
@@ -117,7 +112,7 @@ impl Client {
     /// # Errors
     /// When the registry refuses to say or cannot be asked.
     pub async fn look(&self, place: &Place, name: &Reference) -> Result<Option<Found>, RegistryError> {
-        let task = self.task("look for", place, format_args!("the manifest {name}"));
+        let task = Task::at("look for", place, format_args!("the manifest {name}"));
         let scope = Scope::pull(place);
         let mut call = self.plain(&task, place, &scope, Method::HEAD, &format!("manifests/{name}"))?;
         call.headers.insert(ACCEPT, accepted());
@@ -159,11 +154,11 @@ impl Client {
         name: &Reference,
         document: &Document,
     ) -> Result<bool, RegistryError> {
-        let task = self.task("send", place, format_args!("the manifest {name}"));
+        let task = Task::at("send", place, format_args!("the manifest {name}"));
         let scope = Scope::push(place);
         let mut call = self.plain(&task, place, &scope, Method::PUT, &format!("manifests/{name}"))?;
         let kind = HeaderValue::try_from(&document.descriptor.media_type);
-        let kind = kind.map_err(|_| self.transport.nonsense(&task, "its media type is none".into()).error)?;
+        let kind = kind.map_err(|_| *nonsense(&task, "its media type is none".into()).error)?;
         call.headers.insert(CONTENT_TYPE, kind);
         call.payload = Payload::Bytes(document.bytes.clone());
         // Named by content or pointing at content: sending it twice is the same as once.
@@ -182,7 +177,7 @@ impl Client {
     /// # Errors
     /// When there is nothing of the name, or the registry deletes nothing (many answer 405).
     pub async fn delete(&self, place: &Place, name: &Reference) -> Result<(), RegistryError> {
-        let task = self.task("delete", place, format_args!("the manifest {name}"));
+        let task = Task::at("delete", place, format_args!("the manifest {name}"));
         let scope = Scope::delete(place);
         let call = self.plain(&task, place, &scope, Method::DELETE, &format!("manifests/{name}"))?;
         let delete = || async {
@@ -201,7 +196,7 @@ impl Client {
     /// # Errors
     /// When there is no such repository, or it has more than a thousand pages of tags.
     pub async fn tags(&self, place: &Place) -> Result<Vec<String>, RegistryError> {
-        let task = self.task("list", place, "the tags");
+        let task = Task::at("list", place, "the tags");
         let scope = Scope::pull(place);
         let mut call = self.plain(&task, place, &scope, Method::GET, "tags/list?n=1000")?;
         let mut tags = Vec::new();
@@ -228,8 +223,8 @@ impl Client {
             let next = text_of(answer.headers(), LINK.as_str())
                 .and_then(|link| next_of(&link).and_then(|next| answer.url().join(next).ok()));
             let bytes = bounded(&self.transport, call.task, answer, limit).await?;
-            let page = serde_json::from_slice(&bytes)
-                .map_err(|error| self.transport.nonsense(call.task, error.to_string()))?;
+            let page =
+                serde_json::from_slice(&bytes).map_err(|error| nonsense(call.task, error.to_string()))?;
             // Another host's page would come without credentials; nothing good is behind it.
             Ok((page, next.filter(|next| next.origin() == call.url.origin() && *next != call.url)))
         };

@@ -15,7 +15,7 @@ use super::graph::{Choice, Graph, Origin, survey};
 use super::progress::{Event, Progress, Totals};
 use super::transport::Place;
 use super::upload::{Source, Upload};
-use super::{Client, RegistryError};
+use super::{Client, RegistryError, Task};
 use crate::name::{ImageReference, Reference};
 
 /// How to push or copy.
@@ -140,7 +140,7 @@ impl Job<'_> {
     ) -> Result<Pushed, RegistryError> {
         let digest = graph.image.descriptor.digest;
         if let Some(wanted) = target.digest.filter(|wanted| *wanted != digest.into()) {
-            let (task, expected) = (self.client.task("send", &self.place, "the image"), wanted.to_string());
+            let (task, expected) = (Task::at("send", &self.place, "the image"), wanted.to_string());
             return Err(RegistryError::Digest { task, expected, actual: digest.to_string() });
         }
         let tag = match target.reference() {

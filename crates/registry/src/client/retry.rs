@@ -73,7 +73,7 @@ impl Retry {
 /// One failed attempt.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    pub(super) error: RegistryError,
+    pub(super) error: Box<RegistryError>,
     /// Whether another makes sense.
     pub(super) again: bool,
     /// What the registry asked to wait.
@@ -83,12 +83,12 @@ pub(super) struct Attempt {
 impl Attempt {
     /// One that will not go better.
     pub(super) fn last(error: impl Into<RegistryError>) -> Self {
-        Self { error: error.into(), again: false, after: None }
+        Self { error: Box::new(error.into()), again: false, after: None }
     }
 
     /// One that may go better.
     pub(super) fn again(error: RegistryError) -> Self {
-        Self { error, again: true, after: None }
+        Self { error: error.into(), again: true, after: None }
     }
 }
 

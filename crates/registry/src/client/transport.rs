@@ -160,7 +160,7 @@ impl Transport {
 
     /// Where a registry says that its tokens are.
     pub(super) fn realm(&self, task: &Task, place: &Place, realm: &str) -> Result<Url, Attempt> {
-        let url = Url::parse(realm).map_err(|error| self.nonsense(task, format!("its realm: {error}")))?;
+        let url = Url::parse(realm).map_err(|error| nonsense(task, format!("its realm: {error}")))?;
         self.guard(task, place, &url).map_err(Attempt::last)?;
         Ok(url)
     }
@@ -168,9 +168,9 @@ impl Transport {
     /// Where an answer says to go on.
     pub(super) fn location(&self, call: &Call<'_>, answer: &Response) -> Result<Url, Attempt> {
         let header = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
-        let text = header.ok_or_else(|| self.nonsense(call.task, "it has no Location header".into()))?;
+        let text = header.ok_or_else(|| nonsense(call.task, "it has no Location header".into()))?;
         let url = answer.url().join(text);
-        let url = url.map_err(|error| self.nonsense(call.task, format!("its Location: {error}")))?;
+        let url = url.map_err(|error| nonsense(call.task, format!("its Location: {error}")))?;
         self.guard(call.task, call.place, &url).map_err(Attempt::last)?;
         Ok(url)
     }
@@ -239,11 +239,11 @@ impl Transport {
         let mut before = 0;
         loop {
             match tokio::time::timeout(call.patience, &mut answered).await {
-                Ok(result) => return result.map_err(|error| self.broken(call.task, &error)),
+                Ok(result) => return result.map_err(|error| broken(call.task, &error)),
                 Err(_) => {
                     let now = sent.as_ref().map_or(0, |sent| sent.load(Ordering::Relaxed));
                     if now == before {
-                        return Err(self.silent(call.task, call.patience));
+                        return Err(silent(call.task, call.patience));
                     }
                     before = now;
                 }
@@ -254,31 +254,9 @@ impl Transport {
     /// The next bytes of an answer, or its end.
     pub(super) async fn next(&self, task: &Task, stream: &mut Incoming) -> Result<Option<Bytes>, Attempt> {
         match tokio::time::timeout(self.options.idle, stream.next()).await {
-            Ok(piece) => piece.transpose().map_err(|error| self.broken(task, &error)),
-            Err(_) => Err(self.silent(task, self.options.idle)),
+            Ok(piece) => piece.transpose().map_err(|error| broken(task, &error)),
+            Err(_) => Err(silent(task, self.options.idle)),
         }
-    }
-
-    fn silent(&self, task: &Task, waited: Duration) -> Attempt {
-        let reason = format!("it was silent for {} s", waited.as_secs_f32());
-        Attempt::again(RegistryError::Transport { task: task.clone(), reason })
-    }
-
-    /// A connection that failed.
-    pub(super) fn broken(&self, task: &Task, error: &reqwest::Error) -> Attempt {
-        let reason = if error.is_timeout() { "it does not answer in time".into() } else { cause(error) };
-        let final_word =
-            error.is_builder() || reason.contains("certificate") || reason.contains("corrupt message");
-        Attempt {
-            error: RegistryError::Transport { task: task.clone(), reason },
-            again: !final_word,
-            after: None,
-        }
-    }
-
-    /// An answer that makes no sense.
-    pub(super) fn nonsense(&self, task: &Task, reason: String) -> Attempt {
-        Attempt::last(RegistryError::Document { task: task.clone(), reason })
     }
 
     /// An answer that says no, with the registry's words.
@@ -291,7 +269,7 @@ impl Transport {
         let words = bounded(self, task, answer, REFUSAL_LIMIT).await.unwrap_or_default();
         let error =
             RegistryError::Refused { task: task.clone(), status: status.as_u16(), detail: words_of(&words) };
-        Attempt { error, again, after }
+        Attempt { error: error.into(), again, after }
     }
 
     /// Attempts until it goes well, or cannot, or often enough.
@@ -321,7 +299,7 @@ impl Transport {
         let retry = &self.options.retry;
         *failed += 1;
         if !attempt.again || *failed >= retry.attempts {
-            return Err(attempt.error);
+            return Err(*attempt.error);
         }
         let salt = task.what.bytes().fold(0_u64, |sum, b| sum.wrapping_mul(31).wrapping_add(b.into()));
         let pause = retry.pause(*failed - 1, attempt.after, salt);
@@ -329,6 +307,28 @@ impl Transport {
         retry.wait(pause).await;
         Ok(())
     }
+}
+
+fn silent(task: &Task, waited: Duration) -> Attempt {
+    let reason = format!("it was silent for {} s", waited.as_secs_f32());
+    Attempt::again(RegistryError::Transport { task: task.clone(), reason })
+}
+
+/// A connection that failed.
+pub(super) fn broken(task: &Task, error: &reqwest::Error) -> Attempt {
+    let reason = if error.is_timeout() { "it does not answer in time".into() } else { cause(error) };
+    let final_word =
+        error.is_builder() || reason.contains("certificate") || reason.contains("corrupt message");
+    Attempt {
+        error: RegistryError::Transport { task: task.clone(), reason }.into(),
+        again: !final_word,
+        after: None,
+    }
+}
+
+/// An answer that makes no sense.
+pub(super) fn nonsense(task: &Task, reason: String) -> Attempt {
+    Attempt::last(RegistryError::Document { task: task.clone(), reason })
 }
 
 /// The body of an answer as it comes.
@@ -351,7 +351,7 @@ pub(super) async fn bounded(
     while let Some(piece) = transport.next(task, &mut stream).await? {
         bytes.extend_from_slice(&piece);
         if bytes.len() > limit {
-            return Err(transport.nonsense(task, format!("it is larger than {} KiB", limit >> 10)));
+            return Err(nonsense(task, format!("it is larger than {} KiB", limit >> 10)));
         }
     }
     Ok(bytes)

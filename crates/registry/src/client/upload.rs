@@ -23,7 +23,7 @@ use super::error::Task;
 use super::manifest::text_of;
 use super::progress::{Event, How, Progress};
 use super::retry::Attempt;
-use super::transport::{Call, Payload, Place};
+use super::transport::{Call, Payload, Place, nonsense};
 use super::{Client, RegistryError};
 
 /// Bytes read from a file at a time.
@@ -55,7 +55,7 @@ impl Source {
         length: u64,
     ) -> BoxStream<'static, std::io::Result<Bytes>> {
         match self {
-            Self::Store(store) => file_stream(store.clone(), blob.clone(), from, length).boxed(),
+            Self::Store(store) => file_stream(store.clone(), blob, from, length).boxed(),
             Self::Memory(bytes) => {
                 let range = clamp(from, bytes.len())..clamp(from + length, bytes.len());
                 futures_util::stream::iter([Ok(bytes.slice(range))]).boxed()
@@ -88,13 +88,13 @@ fn cut(
 
 fn file_stream(
     store: Store,
-    blob: Descriptor,
+    blob: &Descriptor,
     from: u64,
     length: u64,
-) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + 'static {
-    let state = (None::<Arc<File>>, from);
+) -> impl futures_util::Stream<Item = std::io::Result<Bytes>> + Send + use<> {
+    let (state, digest) = ((None::<Arc<File>>, from), blob.digest);
     futures_util::stream::try_unfold(state, move |(file, at)| {
-        let (store, digest, left) = (store.clone(), blob.digest, from + length - at);
+        let (store, left) = (store.clone(), from + length - at);
         async move {
             if left == 0 {
                 return Ok(None);
@@ -149,7 +149,7 @@ impl Client {
             return Ok(How::Present);
         }
         let scope = mount.map_or_else(|| scope.clone(), |from| scope.clone().and_pull(from));
-        let task = self.task("send", place, format_args!("blob {}", blob.digest));
+        let task = Task::at("send", place, format_args!("blob {}", blob.digest));
         let mut failed = 0;
         let mut state =
             State { mount, scope: &scope, task: &task, session: None, smaller: false, tried: false };
@@ -239,7 +239,7 @@ impl Client {
             Some((0, last)) if last > 0 => last + 1,
             Some((0, 0)) | None => 0,
             Some(_) => {
-                return Err(self.transport.nonsense(state.task, "its Range does not begin at 0".into()));
+                return Err(nonsense(state.task, "its Range does not begin at 0".into()));
             }
         };
         if arrived > upload.blob.size || (range == Some((0, 0)) && session.offset > 0) {
@@ -264,8 +264,7 @@ impl Client {
         let mut call = self.follow(upload, task, scope, Method::PATCH, session.url.clone());
         call.headers = octets();
         let range = HeaderValue::try_from(format!("{}-{}", session.offset, end - 1));
-        call.headers
-            .insert(CONTENT_RANGE, range.map_err(|error| self.transport.nonsense(task, error.to_string()))?);
+        call.headers.insert(CONTENT_RANGE, range.map_err(|error| nonsense(task, error.to_string()))?);
         let sent = Arc::new(AtomicU64::new(0));
         let open = || body(upload, session.offset, length, &sent);
         call.payload = Payload::Stream { length, sent: sent.clone(), open: &open };
@@ -284,9 +283,7 @@ impl Client {
         let arrived = text_of(answer.headers(), RANGE.as_str()).and_then(|text| range_of(&text));
         let arrived = arrived.map_or(end, |(_, last)| last + 1);
         if arrived <= session.offset || arrived > end {
-            return Err(self
-                .transport
-                .nonsense(task, format!("it has {arrived} bytes after {end} were sent")));
+            return Err(nonsense(task, format!("it has {arrived} bytes after {end} were sent")));
         }
         session.url = next;
         session.offset = arrived;
@@ -337,7 +334,7 @@ impl Client {
             if upload.blob.size <= self.transport.options.monolithic {
                 state.session = None;
             }
-            if matches!(attempt.error, RegistryError::Document { .. }) {
+            if matches!(*attempt.error, RegistryError::Document { .. }) {
                 state.session = None;
             }
             return attempt;

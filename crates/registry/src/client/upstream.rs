@@ -8,7 +8,7 @@ use reqwest::header::CONTENT_LENGTH;
 use super::auth::Scope;
 use super::manifest::text_of;
 use super::transport::{Place, incoming};
-use super::{Client, RegistryError};
+use super::{Client, RegistryError, Task};
 use crate::digest::ContentDigest;
 use crate::name::{Reference, Repository};
 use crate::server::{Upstream, UpstreamBlob, UpstreamError, UpstreamManifest};
@@ -31,7 +31,7 @@ impl Remote {
     }
 
     async fn open(&self, place: Place, digest: &ContentDigest) -> Result<UpstreamBlob, RegistryError> {
-        let task = self.client.task("get", &place, format_args!("blob {digest}"));
+        let task = Task::at("get", &place, format_args!("blob {digest}"));
         let scope = Scope::pull(&place);
         let call = self.client.plain(&task, &place, &scope, Method::GET, &format!("blobs/{digest}"))?;
         let transport = &self.client.transport;
@@ -50,7 +50,7 @@ impl Remote {
             let (client, task) = (client.clone(), task.clone());
             async move {
                 let piece = client.transport.next(&task, &mut stream).await;
-                Ok(piece.map_err(|attempt| told(attempt.error))?.map(|piece| (piece, stream)))
+                Ok(piece.map_err(|attempt| told(*attempt.error))?.map(|piece| (piece, stream)))
             }
         });
         Ok(UpstreamBlob { size, bytes: bytes.boxed() })

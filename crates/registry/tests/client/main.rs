@@ -4,6 +4,7 @@
 mod credentials;
 mod downloads;
 mod kit;
+mod ours;
 mod peers;
 mod uploads;
 mod wire;

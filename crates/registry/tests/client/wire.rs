@@ -53,6 +53,7 @@ pub(crate) fn reply(status: u16) -> Reply {
 }
 
 impl Reply {
+    #[expect(clippy::needless_pass_by_value, reason = "texts, numbers and digests read best as they are")]
     pub(crate) fn header(mut self, name: &str, value: impl ToString) -> Self {
         self.headers.push((name.into(), value.to_string()));
         self

@@ -23,7 +23,7 @@ use self::challenge::{Challenge, choose};
 use super::RegistryError;
 use super::error::Task;
 use super::retry::Attempt;
-use super::transport::{Place, Transport, bounded};
+use super::transport::{Place, Transport, bounded, broken};
 
 /// An answer with a token is refused beyond this.
 const TOKEN_LIMIT: usize = 1 << 20;
@@ -190,7 +190,7 @@ async fn token(
             _ => request,
         }
     };
-    let answer = request.send().await.map_err(|error| transport.broken(&task, &error))?;
+    let answer = request.send().await.map_err(|error| broken(&task, &error))?;
     if !answer.status().is_success() {
         return Err(transport.refused(&task, answer).await);
     }
