@@ -11,6 +11,7 @@ mod following;
 mod home;
 mod internal;
 mod progress;
+mod registries;
 mod release;
 mod rolling;
 mod stopping;

@@ -3,6 +3,7 @@
 pub(crate) mod abort;
 pub(crate) mod bake;
 pub(crate) mod completion;
+pub(crate) mod copy;
 pub(crate) mod deploy;
 pub(crate) mod down;
 pub(crate) mod exec;
@@ -19,6 +20,8 @@ pub(crate) mod plan;
 pub(crate) mod promote;
 pub(crate) mod proxy;
 pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod quarantine;
 pub(crate) mod resume;
 pub(crate) mod retry;
@@ -48,6 +51,9 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Lock(args) => lock::run(&args, context),
         Verb::Bake(args) => bake::run(&args, context),
         Verb::Image(args) => image::run(&args, context),
+        Verb::Push(args) => push::run(&args, context),
+        Verb::Pull(args) => pull::run(&args, context),
+        Verb::Copy(args) => copy::run(&args, context),
         Verb::Up(args) => up::run(&args, context),
         Verb::Down(args) => down::run(&args, context),
         Verb::Plan(args) => plan::run(&args, context),

@@ -10,6 +10,7 @@ mod hands;
 mod images;
 mod killed;
 mod mistakes;
+mod registries;
 mod reproducible;
 mod strategies;
 mod support;
