@@ -93,6 +93,12 @@ pub(crate) enum Verb {
     Sbom(verbs::sbom::Args),
     /// Keep what is known against packages on this machine
     Advisories(verbs::advisories::Args),
+    /// Put an image into a registry, with the evidence about it
+    Push(verbs::push::Args),
+    /// Get an image from a registry, with the evidence about it
+    Pull(verbs::pull::Args),
+    /// Copy an image from registry to registry, or from and to archives and layouts
+    Copy(verbs::copy::Args),
     /// Bake, deploy and serve everything in the spec on this machine
     Up(verbs::up::Args),
     /// Stop and remove everything of the project; volumes and images stay

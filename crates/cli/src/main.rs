@@ -16,6 +16,7 @@ mod ledger;
 mod progress;
 mod promotion;
 mod provenance;
+mod registries;
 mod release;
 mod rolling;
 mod scanning;

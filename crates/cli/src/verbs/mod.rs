@@ -6,6 +6,7 @@ pub(crate) mod approve;
 pub(crate) mod bake;
 pub(crate) mod check;
 pub(crate) mod completion;
+pub(crate) mod copy;
 pub(crate) mod deploy;
 pub(crate) mod diff;
 pub(crate) mod down;
@@ -26,6 +27,8 @@ pub(crate) mod plan;
 pub(crate) mod promote;
 pub(crate) mod proxy;
 pub(crate) mod ps;
+pub(crate) mod pull;
+pub(crate) mod push;
 pub(crate) mod quarantine;
 pub(crate) mod resume;
 pub(crate) mod retry;
@@ -61,6 +64,9 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Bake(args) => bake::run(&args, context),
         Verb::Check(args) => check::run(&args, context),
         Verb::Image(args) => image::run(&args, context),
+        Verb::Push(args) => push::run(&args, context),
+        Verb::Pull(args) => pull::run(&args, context),
+        Verb::Copy(args) => copy::run(&args, context),
         Verb::Up(args) => up::run(&args, context),
         Verb::Down(args) => down::run(&args, context),
         Verb::Plan(args) => plan::run(&args, context),

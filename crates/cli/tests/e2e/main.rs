@@ -13,6 +13,7 @@ mod images;
 mod killed;
 mod mistakes;
 mod promotion;
+mod registries;
 mod reproducible;
 mod strategies;
 mod support;
