@@ -332,7 +332,7 @@ fn fixed(package: &Package, group: &merge::Group<'_>) -> Option<String> {
     let version = names::wanted(package).version;
     let scopes = || group.hits.iter().flat_map(|hit| hit.scopes.iter());
     let judge = Judge::new(scheme, scopes());
-    Judge::fixes(scopes(), scheme, version).into_iter().find(|fixed| !judge.affects(fixed))
+    judge.fix(scopes(), version)
 }
 
 /// The first summary, else the beginning of the first long text, on one line.

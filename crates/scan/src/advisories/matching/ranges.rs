@@ -9,6 +9,9 @@ use crate::advisories::osv::Event;
 use crate::advisories::store::entry::{Scope, Span};
 use crate::version::{Scheme, Version};
 
+/// So many fixed versions are tried before none is named; real packages have up to a dozen branches.
+const MAX_FIXES: usize = 64;
+
 /// An advisory's statements about one package, parsed once.
 #[derive(Debug)]
 pub(super) struct Judge {
@@ -21,7 +24,6 @@ pub(super) struct Judge {
 #[derive(Debug)]
 struct Timeline {
     scheme: Scheme,
-    /// In the order of their versions.
     events: Vec<(Moment, Kind)>,
     limits: Vec<Moment>,
 }
@@ -60,22 +62,24 @@ impl Judge {
         self.versions.iter().any(listed) || self.ranges.iter().any(|range| range.contains(text))
     }
 
-    /// The versions that some range says are fixed and that are newer than one, oldest first.
-    pub(super) fn fixes<'a>(
-        scopes: impl IntoIterator<Item = &'a Scope>,
-        scheme: Scheme,
-        than: &str,
-    ) -> Vec<String> {
-        let Ok(than) = scheme.parse(than) else { return Vec::new() };
+    /// The first version that some range calls fixed, that is newer than one, and that no range calls affected.
+    pub(super) fn fix<'a>(&self, scopes: impl IntoIterator<Item = &'a Scope>, than: &str) -> Option<String> {
+        let than = self.scheme.parse(than).ok()?;
         let events = scopes.into_iter().flat_map(|scope| &scope.ranges).flat_map(|span| &span.events);
-        let mut fixes: Vec<(Version, String)> = events
+        let mut fixes: Vec<(Version, &String)> = events
             .filter_map(|event| event.fixed.as_ref())
-            .filter_map(|text| Some((scheme.parse(text).ok()?, text.clone())))
+            .filter_map(|text| Some((self.scheme.parse(text).ok()?, text)))
             .filter(|(version, _)| *version > than)
             .collect();
-        fixes.sort();
-        fixes.dedup_by(|left, right| left.0 == right.0);
-        fixes.into_iter().map(|(_, text)| text).collect()
+        for _ in 0..MAX_FIXES {
+            let first = fixes.iter().map(|(version, _)| version).min()?;
+            let at = fixes.iter().position(|(version, _)| version == first)?;
+            let (_, text) = fixes.swap_remove(at);
+            if !self.affects(text) {
+                return Some(text.clone());
+            }
+        }
+        None
     }
 }
 
@@ -104,7 +108,6 @@ impl Timeline {
                 text => place(text, Moment::End),
             }));
         }
-        events.sort();
         Self { scheme, events, limits }
     }
 
@@ -118,16 +121,12 @@ impl Timeline {
         if !self.limits.is_empty() && !self.limits.iter().any(|limit| against(limit).is_lt()) {
             return false;
         }
-        let mut vulnerable = false;
-        for (moment, kind) in &self.events {
-            match (kind, against(moment)) {
-                (Kind::Introduced, order) if order.is_ge() => vulnerable = true,
-                (Kind::Fixed, order) if order.is_ge() => vulnerable = false,
-                (Kind::LastAffected, Ordering::Greater) => vulnerable = false,
-                _ => {}
-            }
-        }
-        vulnerable
+        // The schema walks through the sorted events and lets each that applies decide; the last of them is the latest.
+        let applies = |(moment, kind): &&(Moment, Kind)| match kind {
+            Kind::Introduced | Kind::Fixed => against(moment).is_ge(),
+            Kind::LastAffected => against(moment).is_gt(),
+        };
+        self.events.iter().filter(applies).max().is_some_and(|(_, kind)| *kind == Kind::Introduced)
     }
 }
 
