@@ -59,6 +59,7 @@ fn what_did_not_change_is_not_sent_again() {
     assert_eq!(first.digest, second.digest);
     let requests = server.requests();
     assert_eq!(requests.len(), 2);
+    assert_eq!(requests[1].headers["if-none-match"], "\"one\"");
     assert!(requests.iter().all(|request| request.path == "/PyPI/all.zip"));
     // Another server's tag says nothing of this one's files.
     let other = archive(&[document("X-2")]);

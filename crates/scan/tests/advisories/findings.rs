@@ -92,8 +92,8 @@ fn the_fix_is_the_first_version_that_no_advisory_calls_affected() {
     let first = demo("A-1", &ranges(branches));
     let second = demo("B-1", &ranges(json!([{"introduced": "0"}, {"fixed": "1.5.4"}])));
     let fixed = |documents: &[Value], version: &str| on(documents, version)[0].fixed.clone();
-    assert_eq!(fixed(&[first.clone()], "1.0").as_deref(), Some("1.5.3"));
-    assert_eq!(fixed(&[first.clone()], "2.0.1").as_deref(), Some("2.0.7"));
+    assert_eq!(fixed(std::slice::from_ref(&first), "1.0").as_deref(), Some("1.5.3"));
+    assert_eq!(fixed(std::slice::from_ref(&first), "2.0.1").as_deref(), Some("2.0.7"));
     assert_eq!(fixed(&[first.clone(), second], "1.0").as_deref(), Some("1.5.4"));
     let never = demo("C-1", &ranges(json!([{"introduced": "0"}])));
     assert_eq!(fixed(&[first, never], "1.0"), None);

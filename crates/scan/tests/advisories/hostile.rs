@@ -85,7 +85,7 @@ fn trackers_of_another_shape() {
         std::fs::write(&path, text).unwrap();
         for source in [Source::Debian(path.display().to_string()), Source::Alpine(path.display().to_string())]
         {
-            let report = run(dir.path(), &[source.clone()]);
+            let report = run(dir.path(), std::slice::from_ref(&source));
             assert_eq!(report.failed.len(), 1, "{source:?} {text}");
         }
     }

@@ -1,4 +1,5 @@
 //! Known vulnerabilities from outside: the store, its sources, matching, orders of versions, scores and statements.
+#![allow(clippy::unwrap_used, reason = "a test that cannot be set up shall fail")]
 
 mod download;
 mod ecosystems;
