@@ -85,10 +85,24 @@ impl Score {
         }
         let parsed = cvss::Cvss::from_str(vector)
             .map_err(|error| ScoreError { vector: shown(), reason: error.to_string() })?;
+        if let Some(metric) = missing(&parsed, vector) {
+            return Err(ScoreError { vector: shown(), reason: format!("it has no {metric}") });
+        }
         let tenths = (parsed.score() * 10.0).round();
         // Between 0 and 100 by the specification; a cast from floats saturates.
         Ok(Self::from_tenths(tenths as u8))
     }
+}
+
+/// A base metric that a vector lacks although its version requires it; the parser itself insists on v4.0's only.
+fn missing(parsed: &cvss::Cvss, vector: &str) -> Option<&'static str> {
+    let required: &[&'static str] = match parsed {
+        cvss::Cvss::CvssV20(_) => &["AV", "AC", "Au", "C", "I", "A"],
+        cvss::Cvss::CvssV30(_) | cvss::Cvss::CvssV31(_) => &["AV", "AC", "PR", "UI", "S", "C", "I", "A"],
+        _ => &[],
+    };
+    let has = |metric: &str| vector.split('/').any(|part| part.split(':').next() == Some(metric));
+    required.iter().copied().find(|metric| !has(metric))
 }
 
 impl fmt::Display for Score {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use kiln_model::Digest;
 use serde::{Deserialize, Serialize};
 
-use self::ranges::Judge;
+use self::ranges::Known;
 use super::osv::Reference;
 use super::store::entry::{Scope, Text};
 use super::{AdvisoryDb, AdvisoryError, names};
@@ -144,7 +144,13 @@ pub enum Unjudged {
 struct Hit {
     key: (usize, i64),
     text: Rc<Text>,
-    scopes: Rc<Vec<Scope>>,
+    known: Rc<Known>,
+}
+
+impl Hit {
+    fn scopes(&self) -> &[Scope] {
+        &self.known.scopes
+    }
 }
 
 /// Finds what is known against packages.
@@ -221,7 +227,7 @@ fn uncovered(db: &AdvisoryDb, packages: &[Package]) -> Result<Vec<Unjudged>, Adv
     Ok(missing)
 }
 
-type Candidates = Rc<Vec<((usize, i64), Rc<Vec<Scope>>)>>;
+type Candidates = Rc<Vec<((usize, i64), Rc<Known>)>>;
 
 /// Many packages share their source package, so what was read is kept during one match.
 struct Search<'a> {
@@ -242,11 +248,11 @@ impl Search<'_> {
         let mut any = false;
         for ecosystem in &wanted.ecosystems {
             for name in &wanted.names {
-                for (key, scopes) in self.candidates(ecosystem, name)?.iter() {
+                for (key, known) in self.candidates(scheme, ecosystem, name)?.iter() {
                     any = true;
-                    let known = hits.iter().any(|hit| hit.key == *key);
-                    if !known && Judge::new(scheme, scopes.iter()).affects(wanted.version) {
-                        hits.push(Hit { key: *key, text: self.text(*key)?, scopes: Rc::clone(scopes) });
+                    let twice = hits.iter().any(|hit| hit.key == *key);
+                    if !twice && known.affects(wanted.version) {
+                        hits.push(Hit { key: *key, text: self.text(*key)?, known: Rc::clone(known) });
                     }
                 }
             }
@@ -258,19 +264,25 @@ impl Search<'_> {
         Ok(hits)
     }
 
-    fn candidates(&mut self, ecosystem: &str, name: &str) -> Result<Candidates, AdvisoryError> {
+    fn candidates(
+        &mut self,
+        scheme: Scheme,
+        ecosystem: &str,
+        name: &str,
+    ) -> Result<Candidates, AdvisoryError> {
         let key = (ecosystem.to_owned(), name.to_owned());
         if let Some(known) = self.candidates.get(&key) {
             return Ok(Rc::clone(known));
         }
         let mut found = Vec::new();
         for candidate in self.db.candidates(ecosystem, name)? {
-            let scopes = serde_json::from_str(&candidate.scopes).map_err(|source| AdvisoryError::Entry {
-                path: self.db.path(candidate.key).to_owned(),
-                name: name.to_owned(),
-                source,
-            })?;
-            found.push((candidate.key, Rc::new(scopes)));
+            let scopes: Vec<Scope> =
+                serde_json::from_str(&candidate.scopes).map_err(|source| AdvisoryError::Entry {
+                    path: self.db.path(candidate.key).to_owned(),
+                    name: name.to_owned(),
+                    source,
+                })?;
+            found.push((candidate.key, Rc::new(Known::new(scheme, scopes))));
         }
         let found = Rc::new(found);
         self.candidates.insert(key, Rc::clone(&found));
@@ -328,9 +340,8 @@ fn finding(package: &Package, group: &merge::Group<'_>, options: &MatchOptions) 
 fn fixed(package: &Package, group: &merge::Group<'_>) -> Option<String> {
     let scheme = Scheme::of(&package.ecosystem);
     let version = names::wanted(package).version;
-    let scopes = || group.hits.iter().flat_map(|hit| hit.scopes.iter());
-    let judge = Judge::new(scheme, scopes());
-    Judge::fixes(scopes(), scheme, version).into_iter().find(|fixed| !judge.affects(fixed))
+    let known: Vec<&Known> = group.hits.iter().map(|hit| hit.known.as_ref()).collect();
+    ranges::fix(scheme, &known, version)
 }
 
 /// The first summary, else the beginning of the first long text, on one line.
@@ -349,7 +360,7 @@ fn summary(group: &merge::Group<'_>) -> String {
 
 /// Images are Linux: an advisory that names only other systems does not count.
 fn elsewhere(group: &merge::Group<'_>) -> Option<Suppression> {
-    let mut scopes = group.hits.iter().flat_map(|hit| hit.scopes.iter().map(move |scope| (hit, scope)));
+    let mut scopes = group.hits.iter().flat_map(|hit| hit.scopes().iter().map(move |scope| (hit, scope)));
     let other = |systems: &[String]| !systems.is_empty() && !systems.iter().any(|system| system == "linux");
     let (hit, first) = scopes.next()?;
     let all = other(&first.systems) && scopes.all(|(_, scope)| other(&scope.systems));

@@ -9,19 +9,22 @@ use crate::advisories::osv::Event;
 use crate::advisories::store::entry::{Scope, Span};
 use crate::version::{Scheme, Version};
 
-/// An advisory's statements about one package, parsed once.
+/// So many fixed versions are tried before none is named; real packages have up to a dozen branches.
+const MAX_FIXES: usize = 64;
+
+/// What an advisory says about one package, parsed once.
 #[derive(Debug)]
-pub(super) struct Judge {
+pub(super) struct Known {
+    pub(super) scopes: Vec<Scope>,
     ranges: Vec<Timeline>,
-    /// As written, and parsed where that is possible.
-    versions: Vec<(String, Option<Version>)>,
     scheme: Scheme,
 }
 
 #[derive(Debug)]
 struct Timeline {
     scheme: Scheme,
-    /// In the order of their versions.
+    /// For versions that are no semantic ones although the range is about such: the ecosystem's own reading of it.
+    own: Option<Box<Timeline>>,
     events: Vec<(Moment, Kind)>,
     limits: Vec<Moment>,
 }
@@ -42,50 +45,67 @@ enum Kind {
     LastAffected,
 }
 
-impl Judge {
-    pub(super) fn new<'a>(scheme: Scheme, scopes: impl IntoIterator<Item = &'a Scope>) -> Self {
-        let (mut ranges, mut versions) = (Vec::new(), Vec::new());
-        for scope in scopes {
-            ranges.extend(scope.ranges.iter().map(|span| Timeline::new(scheme, span)));
-            versions.extend(scope.versions.iter().map(|text| (text.clone(), scheme.parse(text).ok())));
-        }
-        Self { ranges, versions, scheme }
+impl Known {
+    pub(super) fn new(scheme: Scheme, scopes: Vec<Scope>) -> Self {
+        let spans = scopes.iter().flat_map(|scope| &scope.ranges);
+        let ranges = spans.map(|span| Timeline::new(scheme, span)).collect();
+        Self { scopes, ranges, scheme }
     }
 
     pub(super) fn affects(&self, text: &str) -> bool {
-        let version = self.scheme.parse(text).ok();
-        let listed = |(known, parsed): &(String, Option<Version>)| {
-            known == text || parsed.is_some() && *parsed == version
+        let versions = || self.scopes.iter().flat_map(|scope| &scope.versions);
+        if self.ranges.iter().any(|range| range.contains(text)) || versions().any(|known| known == text) {
+            return true;
+        }
+        // Texts that differ may be one version (`1.0` and `1.0.0`), but not if their first numbers do.
+        let Ok(version) = self.scheme.parse(text) else { return false };
+        let first = first_number(text);
+        let near = |known: &&String| {
+            first.is_none() || first_number(known).is_none_or(|number| Some(number) == first)
         };
-        self.versions.iter().any(listed) || self.ranges.iter().any(|range| range.contains(text))
+        versions().filter(near).any(|known| self.scheme.parse(known).is_ok_and(|known| known == version))
     }
+}
 
-    /// The versions that some range says are fixed and that are newer than one, oldest first.
-    pub(super) fn fixes<'a>(
-        scopes: impl IntoIterator<Item = &'a Scope>,
-        scheme: Scheme,
-        than: &str,
-    ) -> Vec<String> {
-        let Ok(than) = scheme.parse(than) else { return Vec::new() };
-        let events = scopes.into_iter().flat_map(|scope| &scope.ranges).flat_map(|span| &span.events);
-        let mut fixes: Vec<(Version, String)> = events
-            .filter_map(|event| event.fixed.as_ref())
-            .filter_map(|text| Some((scheme.parse(text).ok()?, text.clone())))
-            .filter(|(version, _)| *version > than)
-            .collect();
-        fixes.sort();
-        fixes.dedup_by(|left, right| left.0 == right.0);
-        fixes.into_iter().map(|(_, text)| text).collect()
+/// The number that a version begins with, without zeros before it; `None` when it begins in another way, or has an
+/// epoch.
+fn first_number(text: &str) -> Option<&str> {
+    let text = text.strip_prefix('v').unwrap_or(text);
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (end > 0 && !text.contains([':', '!'])).then(|| text[..end].trim_start_matches('0'))
+}
+
+/// The first version that some range calls fixed, that is newer than one, and that no advisory calls affected.
+pub(super) fn fix(scheme: Scheme, known: &[&Known], than: &str) -> Option<String> {
+    let than = scheme.parse(than).ok()?;
+    let scopes = known.iter().flat_map(|known| &known.scopes);
+    let events = scopes.flat_map(|scope| &scope.ranges).flat_map(|span| &span.events);
+    let mut fixes: Vec<(Version, &String)> = events
+        .filter_map(|event| event.fixed.as_ref())
+        .filter_map(|text| Some((scheme.parse(text).ok()?, text)))
+        .filter(|(version, _)| *version > than)
+        .collect();
+    for _ in 0..MAX_FIXES {
+        let first = fixes.iter().map(|(version, _)| version).min()?;
+        let at = fixes.iter().position(|(version, _)| version == first)?;
+        let (_, text) = fixes.swap_remove(at);
+        if !known.iter().any(|known| known.affects(text)) {
+            return Some(text.clone());
+        }
     }
+    None
 }
 
 impl Timeline {
     fn new(ecosystem: Scheme, span: &Span) -> Self {
         // Go's own versions are semantic ones with a little more.
-        let scheme = match (span.semantic, ecosystem) {
-            (true, scheme) if scheme != Scheme::Go => Scheme::Semantic,
-            _ => ecosystem,
-        };
+        if !span.semantic || [Scheme::Semantic, Scheme::Go].contains(&ecosystem) {
+            return Self::read(ecosystem, span);
+        }
+        Self { own: Some(Box::new(Self::read(ecosystem, span))), ..Self::read(Scheme::Semantic, span) }
+    }
+
+    fn read(scheme: Scheme, span: &Span) -> Self {
         let place = |text: &str, unknown| match scheme.parse(text) {
             Ok(version) => Moment::At(version),
             Err(_) => unknown,
@@ -104,12 +124,13 @@ impl Timeline {
                 text => place(text, Moment::End),
             }));
         }
-        events.sort();
-        Self { scheme, events, limits }
+        Self { scheme, own: None, events, limits }
     }
 
     fn contains(&self, text: &str) -> bool {
-        let Ok(version) = self.scheme.parse(text) else { return false };
+        let Ok(version) = self.scheme.parse(text) else {
+            return self.own.as_ref().is_some_and(|own| own.contains(text));
+        };
         let against = |moment: &Moment| match moment {
             Moment::Beginning => Ordering::Greater,
             Moment::At(other) => version.cmp(other),
@@ -118,16 +139,12 @@ impl Timeline {
         if !self.limits.is_empty() && !self.limits.iter().any(|limit| against(limit).is_lt()) {
             return false;
         }
-        let mut vulnerable = false;
-        for (moment, kind) in &self.events {
-            match (kind, against(moment)) {
-                (Kind::Introduced, order) if order.is_ge() => vulnerable = true,
-                (Kind::Fixed, order) if order.is_ge() => vulnerable = false,
-                (Kind::LastAffected, Ordering::Greater) => vulnerable = false,
-                _ => {}
-            }
-        }
-        vulnerable
+        // The schema walks through the sorted events and lets each that applies decide; the last of them is the latest.
+        let applies = |(moment, kind): &&(Moment, Kind)| match kind {
+            Kind::Introduced | Kind::Fixed => against(moment).is_ge(),
+            Kind::LastAffected => against(moment).is_gt(),
+        };
+        self.events.iter().filter(applies).max().is_some_and(|(_, kind)| *kind == Kind::Introduced)
     }
 }
 
@@ -135,7 +152,7 @@ impl Timeline {
 mod tests {
     use super::*;
 
-    fn judge(scheme: Scheme, ranges: &str, versions: &[&str]) -> Judge {
+    fn judge(scheme: Scheme, ranges: &str, versions: &[&str]) -> Known {
         let ranges: Vec<Span> = serde_json::from_str(ranges).unwrap();
         let scope = Scope {
             ranges,
@@ -145,10 +162,10 @@ mod tests {
             informational: None,
             systems: Vec::new(),
         };
-        Judge::new(scheme, [&scope])
+        Known::new(scheme, vec![scope])
     }
 
-    fn check(judge: &Judge, affected: &[&str], free: &[&str]) {
+    fn check(judge: &Known, affected: &[&str], free: &[&str]) {
         for version in affected {
             assert!(judge.affects(version), "{version} is affected");
         }
@@ -202,7 +219,14 @@ mod tests {
     #[test]
     fn lists_compare_versions_and_texts() {
         let listed = judge(Scheme::Python, "[]", &["1.0", "2004-weird"]);
-        check(&listed, &["1.0", "1.0.0", "2004-weird"], &["1.1", "2004", "weird"]);
+        check(&listed, &["1.0", "1.0.0", "v1", "01.0", "2004-weird"], &["1.1", "2004", "weird"]);
+    }
+
+    #[test]
+    fn a_semantic_range_holds_for_versions_of_the_ecosystem() {
+        let range = r#"[{"semantic":true,"events":[{"introduced":"1.0.0"},{"fixed":"1.2.0"}]}]"#;
+        let nuget = judge(Scheme::NuGet, range, &[]);
+        check(&nuget, &["1.0.0.1", "1.1.0", "1.2.0-beta"], &["1.2.0.0", "1.2.0.5", "0.9.0.9"]);
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) struct Rated {
 /// a distribution's own word is about its package, so the worst of the words is taken, not the first.
 pub(super) fn rate(group: &Group<'_>) -> Rated {
     let ratings = group.hits.iter().flat_map(|hit| {
-        hit.text.ratings.iter().chain(hit.scopes.iter().flat_map(|scope| scope.ratings.iter()))
+        hit.text.ratings.iter().chain(hit.scopes().iter().flat_map(|scope| scope.ratings.iter()))
     });
     let ratings: Vec<&Rating> = ratings.collect();
     let scored = ratings
@@ -26,7 +26,7 @@ pub(super) fn rate(group: &Group<'_>) -> Rated {
         })
         .max();
     let words = group.hits.iter().flat_map(|hit| {
-        let scopes = hit.scopes.iter().filter_map(|scope| scope.word.as_deref());
+        let scopes = hit.scopes().iter().filter_map(|scope| scope.word.as_deref());
         scopes.chain(hit.text.word.as_deref())
     });
     let named =
@@ -50,7 +50,7 @@ pub(super) fn rate(group: &Group<'_>) -> Rated {
 /// Only when no advisory of the group is about a vulnerability.
 fn informational(group: &Group<'_>) -> Option<String> {
     let mut kinds =
-        group.hits.iter().flat_map(|hit| hit.scopes.iter()).map(|scope| scope.informational.as_ref());
+        group.hits.iter().flat_map(|hit| hit.scopes().iter()).map(|scope| scope.informational.as_ref());
     let first = kinds.next()??;
     kinds.all(|kind| kind.is_some()).then(|| first.clone())
 }

@@ -60,10 +60,11 @@ pub(crate) struct Entry {
 impl Entry {
     pub(crate) fn new(advisory: Advisory) -> Result<Self, serde_json::Error> {
         let mut scopes: BTreeMap<(String, String), Vec<Scope>> = BTreeMap::new();
-        for affected in &advisory.affected {
-            if affected.package.name.is_empty() {
-                continue;
-            }
+        let withdrawn = advisory.withdrawn.is_some();
+        // What was taken back affects nothing; it is kept so that its state is known.
+        let affected =
+            advisory.affected.iter().filter(|affected| !withdrawn && !affected.package.name.is_empty());
+        for affected in affected {
             let key = names::stored(&affected.package.ecosystem, &affected.package.name);
             scopes.entry(key).or_default().push(Scope::new(affected));
         }
@@ -85,7 +86,6 @@ impl Entry {
             references: advisory.references,
         };
         let json = serde_json::to_string(&text)?;
-        let withdrawn = advisory.withdrawn.is_some();
         let digest = Digest::from_bytes([0; 32]);
         let mut entry = Self { modified: text.modified, digest, withdrawn, affects, text: json, id: text.id };
         entry.digest = entry.sum();

@@ -91,10 +91,10 @@ impl AdvisoryDb {
             let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
             let connection =
                 Connection::open_with_flags(&path, flags).map_err(AdvisoryError::data("open", &path))?;
-            // SQLite reads nothing before the first question; this holds the file's state from now on.
+            // SQLite reads nothing before the first question. One transaction for as long as the file is open: it
+            // never changes, so each question need not look whether it did.
             connection
-                .query_row("SELECT 1 FROM advisory LIMIT 1", [], |_| Ok(()))
-                .optional()
+                .execute_batch("PRAGMA cache_size = -16384; BEGIN; SELECT 1 FROM advisory LIMIT 1;")
                 .map_err(AdvisoryError::data("open", &path))?;
             Ok(DataFile { path, connection })
         };
@@ -182,9 +182,7 @@ impl DataFile {
         name: &str,
         found: &mut Vec<Candidate>,
     ) -> rusqlite::Result<()> {
-        let sql = "SELECT affects.advisory, affects.scopes FROM affects
-                   JOIN advisory ON advisory.key = affects.advisory
-                   WHERE affects.ecosystem = ?1 AND affects.name = ?2 AND NOT advisory.withdrawn";
+        let sql = "SELECT advisory, scopes FROM affects WHERE ecosystem = ?1 AND name = ?2";
         let mut statement = self.connection.prepare_cached(sql)?;
         let rows = statement.query_map([ecosystem, name], |row| Ok((row.get(0)?, row.get(1)?)))?;
         for row in rows {
