@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use kiln_registry::client::{self, Client, Event, Options, Progress, RegistryError};
 use kiln_registry::name::ImageReference;
-use kiln_store::{Descriptor, Store};
 
 use crate::error::{Failure, Kind, Result};
 use crate::ui::{Ui, size};
@@ -50,13 +49,6 @@ impl Endpoint {
 /// An image reference that came in as text on the command line.
 pub(crate) fn reference(text: &str) -> Result<ImageReference> {
     client::parse(text).map_err(|error| failure(&error))
-}
-
-/// An image of the store that came in as text on the command line.
-pub(crate) fn resolve(store: &Store, image: &str) -> Result<Descriptor> {
-    store.resolve(image).map_err(|error| {
-        Failure::from_error(Kind::NotFound, &error).hint("`kiln image list` shows tags and digests")
-    })
 }
 
 /// A registry's failure.

@@ -96,6 +96,7 @@ pub fn examine(request: &Request<'_>) -> Result<Examined, ExamineError> {
     }
     let found = Found {
         vulnerabilities: findings.as_ref().map(|it| it.vulnerabilities.iter().map(Weakness::from).collect()),
+        unjudged: findings.iter().flat_map(|it| &it.unjudged).map(ToString::to_string).collect(),
         secrets: Some(secrets?),
         packages: Some(inventory.packages.clone()),
         facts: Some(facts),

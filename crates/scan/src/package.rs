@@ -60,3 +60,21 @@ pub struct Package {
     /// Where it was found, sorted.
     pub locations: Vec<Location>,
 }
+
+impl std::fmt::Display for Ecosystem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dpkg(distribution) | Self::Apk(distribution) | Self::Rpm(distribution) => {
+                f.write_str(distribution)
+            }
+            Self::Cargo => f.write_str("Rust crates"),
+            Self::Go => f.write_str("Go modules"),
+            Self::PyPi => f.write_str("Python packages"),
+            Self::Npm => f.write_str("Node packages"),
+            Self::Maven => f.write_str("Java artefacts"),
+            Self::Gem => f.write_str("Ruby gems"),
+            Self::NuGet => f.write_str(".NET packages"),
+            Self::Composer => f.write_str("PHP packages"),
+        }
+    }
+}

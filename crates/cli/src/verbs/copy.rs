@@ -10,6 +10,7 @@ use kiln_store::Format;
 
 use crate::context::{Context, store};
 use crate::error::{Failure, Kind, Result};
+use crate::ledger::Act;
 use crate::registries::{self, Endpoint, RegistryArgs};
 use crate::verbs::pull;
 
@@ -70,6 +71,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         "bytes": copied.totals.bytes, "present": copied.totals.present, "mounted": copied.totals.mounted,
         "evidence": copied.evidence,
     });
+    let details = serde_json::json!({ "from": args.from, "to": args.to });
+    Act::new("image.copied").image(&copied.digest).details(details).record()?;
     context.ui.result(&answer, || {
         let totals = registries::totals(&copied.totals, copied.evidence);
         format!("copied {} to {}: {totals}", copied.digest, args.to)

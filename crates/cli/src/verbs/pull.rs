@@ -8,6 +8,7 @@ use kiln_store::{Store, StoreError};
 
 use crate::context::{Context, store};
 use crate::error::{Failure, Kind, Result};
+use crate::ledger::Act;
 use crate::registries::{self, RegistryArgs};
 
 /// Arguments of `kiln pull`.
@@ -31,6 +32,8 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let pulled = pull(context, &store, &reference, args.all_platforms, &args.registry)?;
     let tag = name(&store, &reference, args.name.as_deref(), &pulled)
         .map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+    let details = serde_json::json!({ "from": reference.to_string() });
+    Act::new("image.pulled").image(&pulled.image.digest).details(details).record()?;
     let mut answer = serde_json::to_value(&pulled).unwrap_or_default();
     answer["digest"] = pulled.image.digest.to_string().into();
     answer["name"] = tag.clone().into();

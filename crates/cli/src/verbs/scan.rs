@@ -5,7 +5,6 @@ use std::process::ExitCode;
 
 use kiln_model::{Digest, Name, Policy};
 use kiln_scan::Examined;
-use kiln_scan::advisories::Unjudged;
 use kiln_scan::policy::Outcome;
 use kiln_store::Store;
 
@@ -90,22 +89,7 @@ pub(crate) fn text(examined: &Examined, all: bool) -> String {
     for problem in &examined.inventory.problems {
         out.push_str(&format!("note: {problem}\n"));
     }
-    for unjudged in examined.findings.iter().flat_map(|it| &it.unjudged) {
-        out.push_str(&format!("note: {}\n", not_judged(unjudged)));
-    }
     out
-}
-
-fn not_judged(it: &Unjudged) -> String {
-    match it {
-        Unjudged::NoData { ecosystem, packages } => {
-            let kind = serde_json::to_value(ecosystem).unwrap_or_default();
-            format!(
-                "no advisories about {kind} are on this machine, so {packages} packages were not looked up"
-            )
-        }
-        Unjudged::Version { purl, version } => format!("{version:?} is no version of its kind: {purl}"),
-    }
 }
 
 fn wanted(args: &Args, context: &Context, store: &Store) -> Result<Vec<Wanted>> {

@@ -14,7 +14,7 @@ use kiln_store::Store;
 use serde::Serialize;
 
 use super::deploy::What;
-use super::{scan, sign};
+use super::{push, scan, sign};
 use crate::args::SpecArgs;
 use crate::baking::{self, BakeOptions};
 use crate::context::{Context, name, now_ms};
@@ -22,6 +22,7 @@ use crate::control::Control;
 use crate::error::{Failure, Kind, Result};
 use crate::evidence::{self as proofs, KeyArgs};
 use crate::ledger::Act;
+use crate::registries::RegistryArgs;
 use crate::ui::took;
 use crate::{checking, promotion, provenance, release, rolling, scanning};
 
@@ -52,6 +53,8 @@ pub(crate) struct Args {
     bake: BakeOptions,
     #[command(flatten)]
     key: KeyArgs,
+    #[command(flatten)]
+    registry: RegistryArgs,
 }
 
 /// What was proven about one image.
@@ -63,6 +66,7 @@ struct Shipped {
     tested: Option<Digest>,
     scanned: Digest,
     signed: Digest,
+    pushed: Option<String>,
 }
 
 pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
@@ -144,7 +148,16 @@ fn prove(
     context
         .ui
         .done("signing", &format!("image {block} {} signed with key {}", digest.short(), args.key.name()));
-    let shipped = Shipped { image: block.clone(), digest, provenance, tested, scanned, signed };
+    let pushed = match &target {
+        Some(target) => {
+            let tagged = format!("{target}:{}", digest.short());
+            push::push(context, store, &digest, &tagged, false, &args.registry)?;
+            context.ui.done("pushing", &format!("image {block} {} pushed to {tagged}", digest.short()));
+            Some(tagged)
+        }
+        None => None,
+    };
+    let shipped = Shipped { image: block.clone(), digest, provenance, tested, scanned, signed, pushed };
     Ok((image, shipped))
 }
 

@@ -21,6 +21,8 @@ use crate::{Location, Package, Severity};
 pub struct Found {
     /// Known vulnerabilities; `None` when nobody looked for them.
     pub vulnerabilities: Option<Vec<Weakness>>,
+    /// Packages that there are no advisories about, a sentence for each kind.
+    pub unjudged: Vec<String>,
     /// Secrets; `None` when nobody looked for them.
     pub secrets: Option<Vec<SecretFinding>>,
     /// Packages, for their licences; `None` when nobody looked for them.

@@ -21,11 +21,13 @@ pub(super) fn judge(policy: &Policy, found: &Found, now: Timestamp) -> RuleResul
         return RuleResult::unknown(
             "vulnerabilities",
             "nobody looked for vulnerabilities",
-            "scan the image with advisories: `kiln scan`",
+            "`kiln advisories update` fetches advisories; then scan again",
         );
     };
     let today = now.to_zoned(TimeZone::UTC).date();
-    let findings: Vec<Finding> = weaknesses.iter().map(|weakness| finding(rule, weakness, today)).collect();
+    let mut findings: Vec<Finding> =
+        weaknesses.iter().map(|weakness| finding(rule, weakness, today)).collect();
+    findings.extend(found.unjudged.iter().map(|what| unjudged(rule, what)));
     RuleResult::of("vulnerabilities", summary(rule, &findings), findings, NEXT)
 }
 
@@ -97,6 +99,21 @@ fn finding(rule: &VulnerabilityPolicy, weakness: &Weakness, today: Date) -> Find
         ),
         fix: Some(weakness.how_to_fix.clone()).filter(|fix| !fix.is_empty()),
         accepted,
+    }
+}
+
+/// Packages that nothing is known about. What is not known is not good.
+fn unjudged(rule: &VulnerabilityPolicy, what: &str) -> Finding {
+    let asked = rule.fail_on.is_some() || rule.warn_on.is_some();
+    Finding {
+        outcome: if asked { Outcome::Fail } else { Outcome::Pass },
+        id: "no-advisories".into(),
+        severity: Severity::Unknown,
+        what: what.to_owned(),
+        spot: Spot { path: None, line: None, layer: None, thing: None },
+        fingerprint: short_hash(b"no-advisories", what.as_bytes()),
+        fix: Some("`kiln advisories update` fetches advisories of more ecosystems".into()),
+        accepted: None,
     }
 }
 

@@ -85,6 +85,7 @@ pub(crate) fn facts() -> Facts {
 
 pub(crate) fn nothing() -> Found {
     Found {
+        unjudged: Vec::new(),
         vulnerabilities: Some(Vec::new()),
         secrets: Some(Vec::new()),
         packages: Some(Vec::new()),

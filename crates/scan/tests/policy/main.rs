@@ -6,3 +6,4 @@ mod facts;
 mod judge;
 mod kit;
 mod report;
+mod unjudged;

@@ -139,6 +139,20 @@ pub enum Unjudged {
     },
 }
 
+impl std::fmt::Display for Unjudged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoData { ecosystem, packages } => {
+                write!(
+                    f,
+                    "no advisories about {ecosystem} are on this machine; packages that were not looked up: {packages}"
+                )
+            }
+            Self::Version { purl, version } => write!(f, "{version:?} is no version of its kind: {purl}"),
+        }
+    }
+}
+
 /// An advisory that affects a package.
 #[derive(Debug)]
 struct Hit {
