@@ -1,8 +1,8 @@
-//! VEX documents and exceptions over findings.
+//! VEX documents over findings.
 
 use kiln_scan::Ecosystem;
 use kiln_scan::advisories::{Suppressor, Vulnerability};
-use kiln_scan::vex::{Exception, ExceptionState, Image, Vex, VexError, apply_exceptions, apply_vex};
+use kiln_scan::vex::{Image, Vex, VexError, apply_vex};
 use serde_json::{Value, json};
 
 use super::kit::{judge, package};
@@ -147,54 +147,4 @@ fn cyclonedx() {
     assert_eq!(reason("not_affected", "ref-8"), None);
     let odd = document("fine", "ref-7").to_string();
     assert!(Vex::parse(odd.as_bytes()).unwrap_err().to_string().contains("statement 1"), "{odd}");
-}
-
-fn exception(id: &str, package: Option<&str>, until: &str) -> Exception {
-    Exception {
-        id: id.to_owned(),
-        package: package.map(str::to_owned),
-        reason: "accepted by the owner".to_owned(),
-        until: until.parse().unwrap(),
-    }
-}
-
-#[test]
-fn exceptions_hold_to_the_end_of_their_last_day() {
-    let exceptions = [
-        exception("CVE-2024-1", Some("demo"), "2024-06-30"),
-        exception("GHSA-2", None, "2024-06-29"),
-        exception("CVE-2024-1", Some("pkg:pypi/other"), "2024-07-30"),
-        exception("CVE-2000-1", None, "2030-01-01"),
-    ];
-    let at = |now: &str| {
-        let mut findings = found();
-        let notes = apply_exceptions(&mut findings, &exceptions, now.parse().unwrap());
-        let states: Vec<ExceptionState> = notes.into_iter().map(|note| note.state).collect();
-        (states, findings.iter().map(|one| one.suppressed.is_some()).collect::<Vec<_>>())
-    };
-    use ExceptionState::{Applied, Expired, Unused};
-    let before = (vec![Applied(1), Expired(1), Applied(1), Unused], vec![true, false, true]);
-    assert_eq!(at("2024-06-30T23:59:59Z"), before);
-    let after = (vec![Expired(1), Expired(1), Applied(1), Unused], vec![false, false, true]);
-    assert_eq!(at("2024-07-01T00:00:00Z"), after);
-    let mut findings = found();
-    apply_exceptions(&mut findings, &exceptions, "2024-01-01T00:00:00Z".parse().unwrap());
-    let suppressed = findings[0].suppressed.as_ref().unwrap();
-    assert_eq!(suppressed.by, Suppressor::Exception);
-    assert_eq!(suppressed.reason, "accepted by the owner (until 2024-06-30)");
-}
-
-#[test]
-fn the_first_reason_stays() {
-    let mut findings = found();
-    let statement =
-        json!([{"vulnerability": "CVE-2024-1", "products": ["pkg:pypi/demo"], "status": "fixed"}]);
-    apply_vex(&mut findings, &[open(&statement)], &image());
-    let notes = apply_exceptions(
-        &mut findings,
-        &[exception("CVE-2024-1", None, "2024-06-30")],
-        "2024-01-01T00:00:00Z".parse().unwrap(),
-    );
-    assert_eq!(notes[0].state, ExceptionState::Applied(2));
-    assert_eq!(findings[0].suppressed.as_ref().unwrap().by, Suppressor::Vex);
 }
