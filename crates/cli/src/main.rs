@@ -16,6 +16,7 @@ mod ledger;
 mod progress;
 mod promotion;
 mod provenance;
+mod registry_config;
 mod release;
 mod rolling;
 mod scanning;

@@ -12,6 +12,7 @@ mod hands;
 mod images;
 mod killed;
 mod mistakes;
+mod registry;
 mod reproducible;
 mod strategies;
 mod support;
