@@ -10,6 +10,7 @@ mod memory;
 mod peers;
 mod project;
 mod proxy;
+mod registry;
 mod report;
 mod rollouts;
 mod start;
@@ -48,6 +49,7 @@ const ROWS: &[(&str, Measure)] = &[
     ("memory", memory::memory),
     ("engine", rollouts::engine),
     ("bad-release", rollouts::bad_release),
+    ("registry", registry::registry),
 ];
 
 /// Runs the rows that the arguments name, or all.

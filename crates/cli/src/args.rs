@@ -151,6 +151,8 @@ pub(crate) enum Verb {
     Stop(verbs::stop::Args),
     /// Execute a command in an instance; the instance is tainted and replaced afterwards
     Exec(verbs::exec::Args),
+    /// Serve images to others, and keep the registry that does
+    Registry(verbs::registry::Args),
     /// Run the control plane in the foreground
     Serve(verbs::serve::Args),
     /// Run the data plane in the foreground

@@ -17,6 +17,7 @@ mod progress;
 mod promotion;
 mod provenance;
 mod registries;
+mod registry_config;
 mod release;
 mod rolling;
 mod scanning;

@@ -11,7 +11,7 @@ use crate::control::Control;
 use crate::error::Result;
 
 /// Drains and stops services and waits until they are gone. When nothing is left on this machine, the data plane and
-/// the control plane end too.
+/// the control plane end too, unless a registry runs with it.
 pub(crate) fn down(
     context: &Context,
     control: &Control,
@@ -40,7 +40,9 @@ pub(crate) fn down(
         })?;
     }
     let status = control.call(|client| async move { client.status().await })?;
-    if status.services.iter().all(|service| service.current.is_none() && service.fleets.is_empty()) {
+    // A registry was asked for, and others use it.
+    let idle = status.registry.is_none();
+    if idle && status.services.iter().all(|service| service.current.is_none() && service.fleets.is_empty()) {
         control.call(|client| async move { client.shutdown(&ShutdownRequest { stop_proxy: true }).await })?;
     }
     Ok(answer)

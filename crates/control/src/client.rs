@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use kiln_model::InstanceId;
 use kiln_provider::ExecResult;
+use kiln_registry::name::Repository;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -229,6 +230,26 @@ impl Client {
         self.get("/v1/references").await
     }
 
+    /// The registry and its repositories.
+    pub async fn registry(&self) -> Result<RegistryAnswer, ClientError> {
+        self.get("/v1/registry").await
+    }
+
+    /// A repository's tags.
+    pub async fn registry_tags(&self, repository: &Repository) -> Result<TagsAnswer, ClientError> {
+        self.get(&path("/v1/registry/tags", &[("repository", Some(repository.to_string()))])).await
+    }
+
+    /// Frees what the registry does not need.
+    pub async fn collect_registry(&self, request: &CollectRequest) -> Result<CollectAnswer, ClientError> {
+        self.post("/v1/registry/collect", request).await
+    }
+
+    /// Makes an image of the store a repository's.
+    pub async fn link(&self, request: &LinkRequest) -> Result<LinkAnswer, ClientError> {
+        self.post("/v1/registry/link", request).await
+    }
+
     /// Ends the control plane. Works across API versions.
     pub async fn shutdown(&self, request: &ShutdownRequest) -> Result<VersionAnswer, ClientError> {
         let body = serde_json::to_vec(request);
@@ -325,7 +346,7 @@ impl EventStream {
     }
 }
 
-/// Names, numbers and booleans need no escaping in a query.
+/// Names (of repositories too), numbers and booleans need no escaping in a query.
 fn path(path: &str, query: &[(&str, Option<String>)]) -> String {
     let given = query.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_ref()?)));
     let query: Vec<String> = given.collect();

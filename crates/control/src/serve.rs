@@ -22,6 +22,7 @@ use crate::http::Api;
 use crate::proof::StoreProofs;
 use crate::reconcile::{Control, Settings};
 use crate::record::Recorder;
+use crate::registry::{Embedded, EmbeddedError, RegistryService};
 use crate::routes::PeerListen;
 use crate::state::{State, StateError};
 use crate::supervisor::Supervisor;
@@ -35,6 +36,8 @@ pub struct ServeConfig {
     pub exe: PathBuf,
     /// Ask a control plane that runs to end, and take its place. Instances and traffic go on meanwhile.
     pub replace: bool,
+    /// Serve a registry on the home's store, on this address (`127.0.0.1:5000`).
+    pub registry: Option<String>,
 }
 
 /// Why the control plane does not run.
@@ -72,6 +75,9 @@ pub enum ServeError {
     /// The ledger cannot be used.
     #[error("the ledger of this home cannot be used")]
     Ledger(#[from] LedgerError),
+    /// The registry that was asked for cannot be run.
+    #[error(transparent)]
+    Registry(#[from] EmbeddedError),
     /// Instances cannot be run or found again.
     #[error("instances cannot be run on this machine")]
     Provider(#[from] LocalError),
@@ -89,6 +95,7 @@ impl ServeError {
                     .into(),
             ),
             Self::State(error) => Some(error.hint()),
+            Self::Registry(error) => error.hint(),
             Self::File { .. } => Some("name a folder that you may write to in KILN_HOME".into()),
             Self::Store(_) | Self::Keys(_) | Self::Ledger(_) | Self::Provider(_) | Self::System(_) => None,
         }
@@ -114,11 +121,17 @@ async fn live(config: &ServeConfig) -> Result<(), ServeError> {
     let (mut terminate, mut interrupt) = signals().map_err(ServeError::System)?;
     let home = Home::take(&config.home, config.replace).await?;
     let client = ProxyClient::new(home.proxy_socket());
-    let control = assemble(config, &home, client.clone()).await?;
+    let registry = match &config.registry {
+        Some(address) => Some(Embedded::open(&config.home, address, config.replace).await?),
+        None => None,
+    };
+    let service = registry.as_ref().map(|registry| registry.service.clone());
+    let control = assemble(config, &home, client.clone(), service).await?;
     let api = listen(&home.socket())?;
 
     let (shutdown, asked) = watch::channel(None);
     let (stop, stopped) = watch::channel(false);
+    let registry = registry.map(|registry| registry.serve(stopped.clone()));
     let api = tokio::spawn(api.serve(control.clone(), shutdown.clone()));
     let watched = control.clone();
     let keeper = Supervisor::new(&config.exe, &config.home, client.clone());
@@ -143,6 +156,9 @@ async fn live(config: &ServeConfig) -> Result<(), ServeError> {
     record.abort();
     let _ = stop.send(true);
     let _ = loops.await;
+    if let Some(registry) = registry {
+        registry.end().await;
+    }
     if request.stop_proxy {
         stop_proxy(&client).await;
         // Where instances go on, so does their network.
@@ -166,6 +182,7 @@ async fn assemble(
     config: &ServeConfig,
     home: &Home,
     client: ProxyClient,
+    registry: Option<RegistryService>,
 ) -> Result<Control<LocalProvider, ProxyClient>, ServeError> {
     let state = State::open(&home.database())?;
     let store = Store::open(&home.store())?;
@@ -183,7 +200,7 @@ async fn assemble(
     for warning in &warnings {
         tracing::warn!(warning);
     }
-    Ok(Control::new(provider, client, state, SystemClock, Settings { peers, warnings, proofs }))
+    Ok(Control::new(provider, client, state, SystemClock, Settings { peers, warnings, proofs, registry }))
 }
 
 fn listen(path: &Path) -> Result<Api, ServeError> {

@@ -1,4 +1,7 @@
 //! Freeing space: what no tag, no caller and no recent work needs is removed, trees first, bytes last.
+//!
+//! Where a registry shares the store, blobs that no image of the store needs may be the registry's. Then its own
+//! collection frees the bytes, after [`Store::release`], and [`Store::collect_trees`] frees the rest.
 
 use std::collections::HashSet;
 use std::fs;
@@ -25,6 +28,16 @@ pub struct Collected {
     pub bytes: u64,
 }
 
+/// What [`Store::release`] let go, and what is still needed.
+#[derive(Clone, Debug)]
+pub struct Released {
+    /// Images that are not listed any more, or would not be.
+    pub images: Vec<Digest>,
+    /// The same of lists of evidence.
+    pub lists: Vec<Digest>,
+    needed: HashSet<Digest>,
+}
+
 impl Store {
     /// Removes images without a tag that are not among `keep` (what runs, what a rollback may need), their
     /// trees, the evidence about them, and the blobs that only they had. Blobs and trees younger than `grace` stay: a bake that is under
@@ -36,21 +49,36 @@ impl Store {
         grace: Duration,
         dry_run: bool,
     ) -> Result<Collected, StoreError> {
+        let released = self.release(keep, grace, dry_run)?;
+        let trees = self.collect_trees(&released, grace, dry_run)?;
+        let mut collected = Collected { trees, ..Collected::default() };
+        self.collect_blobs(&released.needed, grace, dry_run, &mut collected)?;
+        collected.images = released.images;
+        Ok(collected)
+    }
+
+    /// The first step of [`Store::collect`]: takes images and lists of evidence out of the index. No bytes go.
+    ///
+    /// # Errors
+    /// When the index or the manifest of an image that stays cannot be read, or the index cannot be written.
+    pub fn release(
+        &self,
+        keep: &HashSet<Digest>,
+        grace: Duration,
+        dry_run: bool,
+    ) -> Result<Released, StoreError> {
         let entries = self.list()?;
         let gone = entries.iter().filter(|entry| entry.tag().is_none() && !keep.contains(&entry.digest));
         let images: Vec<Digest> = gone.map(|entry| entry.digest).collect();
         let kept = entries.iter().map(|entry| entry.digest).filter(|digest| !images.contains(digest));
         let needed = self.needed(kept.chain(keep.iter().copied()))?;
-        let mut collected = Collected { images, ..Collected::default() };
         if !dry_run {
-            for image in &collected.images {
+            for image in &images {
                 self.forget(image)?;
             }
         }
-        self.collect_lists(&needed, grace, dry_run)?;
-        self.collect_trees(&needed, grace, dry_run, &mut collected)?;
-        self.collect_blobs(&needed, grace, dry_run, &mut collected)?;
-        Ok(collected)
+        let lists = self.collect_lists(&needed, grace, dry_run)?;
+        Ok(Released { images, lists, needed })
     }
 
     /// These images with those of indexes that the store has, and the indexes.
@@ -90,27 +118,31 @@ impl Store {
         Ok(needed)
     }
 
-    fn collect_trees(
+    /// The second step: removes the extracted trees of what is not needed, and returns how many.
+    ///
+    /// # Errors
+    /// When a tree cannot be locked or removed.
+    pub fn collect_trees(
         &self,
-        needed: &HashSet<Digest>,
+        released: &Released,
         grace: Duration,
         dry_run: bool,
-        collected: &mut Collected,
-    ) -> Result<(), StoreError> {
-        let names: HashSet<String> = needed.iter().map(Digest::hex).collect();
+    ) -> Result<usize, StoreError> {
+        let names: HashSet<String> = released.needed.iter().map(Digest::hex).collect();
+        let mut trees = 0;
         for (path, name) in list(&self.root().join("trees"))? {
             let Some(tree) = name.strip_suffix(".json") else { continue };
             // Chains are shared between images and cheap to keep; they go with age alone.
             if names.contains(tree) || young(&path, grace) {
                 continue;
             }
-            collected.trees += 1;
+            trees += 1;
             if !dry_run {
                 let _lock = self.lock(&format!("tree-{tree}"))?;
                 self.discard(tree)?;
             }
         }
-        Ok(())
+        Ok(trees)
     }
 
     fn collect_blobs(

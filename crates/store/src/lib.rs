@@ -20,7 +20,7 @@ mod tree;
 mod trees;
 
 pub use blob::{BlobWriter, Staged};
-pub use collect::Collected;
+pub use collect::{Collected, Released};
 pub use contents::{Contents, Item};
 pub use error::{StoreError, at};
 pub use layer::{LayerError, LayerRef, LayerStream, Limits, Marker, clean_link, clean_path, marker};

@@ -182,22 +182,29 @@ impl Store {
         Ok(lists)
     }
 
-    /// Drops the lists of subjects that are not kept, unless somebody made them just now.
+    /// Drops the lists of subjects that are not kept, unless somebody made them just now. Returns them.
     pub(crate) fn collect_lists(
         &self,
         needed: &HashSet<Digest>,
         grace: Duration,
         dry_run: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Vec<Digest>, StoreError> {
         let orphaned = |entry: &Descriptor| {
             is_list(entry)
                 && entry.tag().and_then(list_subject).is_some_and(|subject| !needed.contains(&subject))
                 && !young(&self.blob_path(&entry.digest), grace)
         };
-        if dry_run || !self.read_index()?.manifests.iter().any(orphaned) {
-            return Ok(());
+        let found = || -> Result<Vec<Digest>, StoreError> {
+            let index = self.read_index()?;
+            Ok(index.manifests.iter().filter(|entry| orphaned(entry)).map(|entry| entry.digest).collect())
+        };
+        let gone = found()?;
+        if dry_run || gone.is_empty() {
+            return Ok(gone);
         }
         let _lock = self.lock("referrers")?;
-        self.change_index(|index| index.manifests.retain(|entry| !orphaned(entry)))
+        let gone = found()?;
+        self.change_index(|index| index.manifests.retain(|entry| !gone.contains(&entry.digest)))?;
+        Ok(gone)
     }
 }

@@ -12,6 +12,7 @@ use super::stats::median;
 use super::{Aim, Bench, Row, Unit};
 use crate::Error;
 use load::Sample;
+pub(super) use load::wrk;
 use server::{Backend, Proxy};
 
 /// What is spoken with the client.

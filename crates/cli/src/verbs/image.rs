@@ -1,15 +1,20 @@
 //! `kiln image`: the images of the store.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use kiln_store::{Change, Difference, Format, HistoryLine, ImageInfo, Side, Store, StoreError};
+use kiln_control::RegistryHome;
+use kiln_control::api::CollectRequest;
+use kiln_model::{Digest, Span};
+use kiln_store::{Change, Collected, Difference, Format, HistoryLine, ImageInfo, Side, Store, StoreError};
 
-use crate::context::Context;
+use crate::context::{Context, author};
 use crate::control::Control;
 use crate::error::{Failure, Kind, Result};
 use crate::home::Home;
+use crate::registry_config::{PlaceArgs, Way};
 use crate::ui::{columns, size};
 
 /// Arguments of `kiln image`.
@@ -167,13 +172,38 @@ fn prune(context: &Context, store: &Store, dry_run: bool, grace: Duration) -> Re
         false => Vec::new(),
     };
     let keep = images.into_iter().collect();
-    let gone = store.collect(&keep, grace, dry_run).map_err(|error| failure(&error))?;
+    let gone = match RegistryHome::of(Home::find()?.path()).exists() {
+        true => prune_beside_registry(store, &keep, dry_run, grace)?,
+        false => store.collect(&keep, grace, dry_run).map_err(|error| failure(&error))?,
+    };
     let verb = if dry_run { "would remove" } else { "removed" };
     context.ui.result(&gone, || {
         let (images, trees, blobs) = (gone.images.len(), gone.trees, gone.blobs);
         format!("{verb} {images} images, {trees} trees and {blobs} blobs: {}", size(gone.bytes))
     });
     Ok(())
+}
+
+/// Where a registry shares the store, only it knows which bytes are in its repositories: it frees them.
+fn prune_beside_registry(
+    store: &Store,
+    keep: &HashSet<Digest>,
+    dry_run: bool,
+    grace: Duration,
+) -> Result<Collected> {
+    let registry = Way::existing(&PlaceArgs::default())?;
+    let released = store.release(keep, grace, dry_run).map_err(|error| failure(&error))?;
+    let trees = store.collect_trees(&released, grace, dry_run).map_err(|error| failure(&error))?;
+    let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+    let freed = registry.collect(&CollectRequest {
+        dry_run,
+        grace: Some(Span::from_millis(millis)),
+        keep_manifests: true,
+        leaving: released.images.iter().chain(&released.lists).copied().collect(),
+        author: author(),
+    })?;
+    let bytes = freed.files.iter().map(|file| file.bytes).sum();
+    Ok(Collected { images: released.images, trees, blobs: freed.files.len(), bytes })
 }
 
 fn list(images: &[ImageInfo]) -> String {

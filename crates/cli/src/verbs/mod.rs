@@ -30,6 +30,7 @@ pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod quarantine;
+pub(crate) mod registry;
 pub(crate) mod resume;
 pub(crate) mod retry;
 pub(crate) mod rollback;
@@ -96,6 +97,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Inspect(args) => inspect::run(&args, context),
         Verb::Stop(args) => stop::run(&args, context),
         Verb::Exec(args) => exec::run(&args, context),
+        Verb::Registry(args) => registry::run(&args, context),
         Verb::Serve(args) => serve::run(&args),
         Verb::Proxy(args) => proxy::run(&args),
         Verb::Completion(args) => completion::run(&args),

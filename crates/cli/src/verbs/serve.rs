@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use kiln_control::registry::EmbeddedError;
 use kiln_control::{ServeConfig, ServeError, serve};
 
 use crate::context::log_to_stderr;
@@ -14,6 +15,10 @@ pub(crate) struct Args {
     /// Take the place of the control plane that runs; instances and traffic go on meanwhile
     #[arg(long)]
     replace: bool,
+    /// Serve a registry on the home's images too, on this address, such as 127.0.0.1:5000. Its settings are
+    /// registry/config.json in the home folder
+    #[arg(long, value_name = "ADDRESS", env = "KILN_REGISTRY")]
+    registry: Option<String>,
     /// Leave the terminal that started it, as `kiln up` does
     #[arg(long, hide = true)]
     detach: bool,
@@ -29,6 +34,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         home: Home::find()?.path().to_owned(),
         exe: crate::context::program()?,
         replace: args.replace,
+        // An empty variable is an unset one.
+        registry: args.registry.clone().filter(|address| !address.is_empty()),
     };
     serve(&config).map_err(|error| failure(&error))?;
     Ok(ExitCode::SUCCESS)
@@ -37,6 +44,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
 fn failure(error: &ServeError) -> Failure {
     let kind = match error {
         ServeError::Running { .. } => Kind::Refused,
+        ServeError::Registry(EmbeddedError::Open(error)) if error.in_use() => Kind::Refused,
         _ => Kind::Failed,
     };
     let failure = Failure::from_error(kind, error);

@@ -43,6 +43,9 @@ fn text(status: &StatusAnswer) -> String {
             age(problem.since_ms, now_ms())
         );
     }
+    if let Some(registry) = &status.registry {
+        let _ = writeln!(out, "registry {}", registry.url);
+    }
     let proxy = match status.proxy.pid {
         Some(pid) => format!("pid {pid}, routes {}", status.proxy.version),
         None => "does not answer".to_owned(),

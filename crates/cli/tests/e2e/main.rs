@@ -14,6 +14,7 @@ mod killed;
 mod mistakes;
 mod promotion;
 mod registries;
+mod registry;
 mod reproducible;
 mod strategies;
 mod support;

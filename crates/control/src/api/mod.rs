@@ -24,6 +24,10 @@
 //! | `POST /v1/prove` with [`ProveRequest`] | [`ProveAnswer`] |
 //! | `POST /v1/compare` with [`CompareRequest`] | [`CompareAnswer`] |
 //! | `GET /v1/references` | [`ReferencesAnswer`] |
+//! | `GET /v1/registry` | [`RegistryAnswer`] |
+//! | `GET /v1/registry/tags?repository=R` | [`TagsAnswer`] |
+//! | `POST /v1/registry/collect` with [`CollectRequest`] | [`CollectAnswer`] |
+//! | `POST /v1/registry/link` with [`LinkRequest`] | [`LinkAnswer`] |
 //! | `POST /v1/shutdown` with [`ShutdownRequest`] | [`VersionAnswer`], then the control plane ends |
 //!
 //! Anything that fails answers a status of 400 or above with an [`ErrorBody`].
@@ -33,6 +37,7 @@ mod basics;
 mod hand;
 mod instances;
 mod proof;
+mod registry;
 mod sights;
 
 pub use acts::*;
@@ -40,4 +45,5 @@ pub use basics::*;
 pub use hand::*;
 pub use instances::*;
 pub use proof::*;
+pub use registry::*;
 pub use sights::*;

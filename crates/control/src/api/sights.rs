@@ -8,7 +8,7 @@ use kiln_proxy::FleetMetrics;
 use kiln_rollout::{Act, Gate, Note, Promotion, Stage, Summary};
 use serde::{Deserialize, Serialize};
 
-use super::VersionAnswer;
+use super::{RegistryPlace, VersionAnswer};
 use crate::event::{Event, Progress, Purpose, RolloutId};
 
 /// Everything at a glance.
@@ -18,6 +18,9 @@ pub struct StatusAnswer {
     pub serve: VersionAnswer,
     /// The data plane.
     pub proxy: ProxyStatus,
+    /// The registry, where one runs with the control plane.
+    #[serde(default)]
+    pub registry: Option<RegistryPlace>,
     /// Services by environment and name.
     pub services: Vec<ServiceStatus>,
     /// What does not work at present and is being tried again.

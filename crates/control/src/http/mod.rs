@@ -3,7 +3,10 @@
 mod answer;
 mod events;
 mod instances;
+mod registry;
 mod routes;
+
+pub use registry::serve_registry;
 
 use std::io;
 use std::path::Path;
@@ -91,6 +94,7 @@ fn router<P: Provider, T: Traffic>(desk: Desk<P, T>) -> Router {
         .route("/v1/compare", post(routes::compare::<P, T>))
         .route("/v1/references", get(routes::references::<P, T>))
         .route("/v1/shutdown", post(routes::shutdown::<P, T>))
+        .merge(registry::router(desk.control.registry().cloned()))
         .route("/v1/events", get(events::events::<P, T>))
         .route("/v1/instances", get(instances::all::<P, T>))
         .route("/v1/instances/{id}", get(instances::one::<P, T>))

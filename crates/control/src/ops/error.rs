@@ -3,6 +3,8 @@
 use kiln_calendar::FreezeError;
 use kiln_model::{InstanceId, Name, ReleaseNumber, Span};
 use kiln_provider::ProviderError;
+use kiln_registry::name::Repository;
+use kiln_registry::server::RegistryError;
 use kiln_rollout::{HandError, PlanError, Violation};
 
 use crate::api::{ErrorBody, ErrorKind, Proven, UnderWay};
@@ -19,6 +21,18 @@ pub enum ControlError {
     /// The provider refused.
     #[error(transparent)]
     Provider(#[from] ProviderError),
+    /// The registry refused.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// No registry runs in this process.
+    #[error("no registry runs with this control plane")]
+    NoRegistry,
+    /// The registry has no such repository.
+    #[error("the registry has no repository {0}")]
+    NoRepository(Repository),
+    /// Work ended before its time.
+    #[error("the work was cut off")]
+    CutOff,
     /// Nothing to deploy.
     #[error("there is no service to deploy")]
     Nothing,
@@ -364,9 +378,12 @@ impl ControlError {
             | Self::SameContent { .. }
             | Self::Serves { .. } => ErrorKind::Conflict,
             Self::Protected(_) | Self::NotThere { .. } | Self::Unproven { .. } => ErrorKind::Unproven,
-            Self::Proof(_) => ErrorKind::Internal,
+            Self::Registry(RegistryError::Link { .. }) => ErrorKind::Conflict,
+            Self::Proof(_) | Self::Registry(_) | Self::CutOff => ErrorKind::Internal,
             Self::Quarantined { .. } | Self::BackToQuarantined { .. } => ErrorKind::Quarantined,
-            Self::NoService { .. }
+            Self::NoRegistry
+            | Self::NoRepository(_)
+            | Self::NoService { .. }
             | Self::NoRelease { .. }
             | Self::NoEarlier { .. }
             | Self::NoRollout { .. } => ErrorKind::NotFound,
@@ -381,7 +398,9 @@ impl ControlError {
             Self::Provider(ProviderError::NoInstance(_)) | Self::NoInstance(_) => {
                 "`kiln ps` lists the instances".into()
             }
-            Self::Provider(_) | Self::Request(_) => return None,
+            Self::Provider(_) | Self::Request(_) | Self::Registry(_) | Self::CutOff => return None,
+            Self::NoRegistry => "`kiln registry serve` runs one, `kiln serve --registry ADDRESS` both".into(),
+            Self::NoRepository(_) => "`kiln registry list` shows the repositories".into(),
             Self::Nothing => "add a service block to the spec".into(),
             Self::Twice(_) => "name each service once".into(),
             Self::OtherProject { project, .. } => format!(

@@ -12,7 +12,7 @@ use super::hand::approvers;
 use crate::api::{HistoryAnswer, HistoryEntry, HistoryQuery, ReferencesAnswer, RolloutStatus};
 use crate::event::Event;
 use crate::reconcile::{Control, World};
-use crate::state::{Entry, Stored, events, quarantines, releases, rollouts, services};
+use crate::state::{Entry, StateError, Stored, events, quarantines, releases, rollouts, services};
 use crate::traffic::Traffic;
 
 /// Releases that are told of unless more are asked for.
@@ -34,28 +34,32 @@ impl<P: Provider, T: Traffic> Control<P, T> {
 
     /// Images that the store must keep.
     pub async fn references(&self) -> Result<ReferencesAnswer, ControlError> {
-        let images = self.state().transact(|db| {
-            let mut images: BTreeSet<Digest> = BTreeSet::new();
-            let world = World::load(db)?;
-            images.extend(world.releases.values().map(|stored| stored.release.content.image));
-            for pointer in &world.pointers {
-                let (environment, service) = (Some(&pointer.environment), Some(&pointer.service));
-                let recent = releases::newest(db, environment, service, WINDOW)?;
-                images.extend(recent.iter().map(|stored| stored.release.content.image));
-                for release in [pointer.current, pointer.previous].into_iter().flatten() {
-                    let stored = releases::get(db, &pointer.fleet(release))?;
-                    images.extend(stored.map(|stored| stored.release.content.image));
-                }
-            }
-            Ok::<_, ControlError>(images)
-        });
-        Ok(ReferencesAnswer { images: images.await?.into_iter().collect() })
+        let images = self.state().transact(referred).await?;
+        Ok(ReferencesAnswer { images: images.into_iter().collect() })
     }
 
     /// At most `limit` events after one, oldest first.
     pub async fn events(&self, after: i64, limit: u32) -> Result<Vec<Event>, ControlError> {
         Ok(self.state().transact(move |db| events::after(db, after, limit)).await?)
     }
+}
+
+/// Images that releases refer to: those that run or are to run, that serve or served before, and that could be rolled
+/// back to.
+pub(crate) fn referred(db: &Connection) -> Result<BTreeSet<Digest>, StateError> {
+    let mut images = BTreeSet::new();
+    let world = World::load(db)?;
+    images.extend(world.releases.values().map(|stored| stored.release.content.image));
+    for pointer in &world.pointers {
+        let (environment, service) = (Some(&pointer.environment), Some(&pointer.service));
+        let recent = releases::newest(db, environment, service, WINDOW)?;
+        images.extend(recent.iter().map(|stored| stored.release.content.image));
+        for release in [pointer.current, pointer.previous].into_iter().flatten() {
+            let stored = releases::get(db, &pointer.fleet(release))?;
+            images.extend(stored.map(|stored| stored.release.content.image));
+        }
+    }
+    Ok(images)
 }
 
 fn entry(db: &Connection, stored: Stored) -> Result<HistoryEntry, ControlError> {

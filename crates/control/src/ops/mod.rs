@@ -19,6 +19,7 @@ mod validate;
 
 pub(crate) use back::turn_back;
 pub use error::ControlError;
+pub(crate) use history::referred;
 pub(crate) use status::version;
 
 use kiln_model::Name;

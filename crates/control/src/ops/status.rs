@@ -14,6 +14,7 @@ use crate::api::{
     API_VERSION, FleetStatus, ProxyStatus, QuarantineStatus, ServiceStatus, StatusAnswer, VersionAnswer,
 };
 use crate::reconcile::{Control, World};
+use crate::registry::RegistryService;
 use crate::routes::listen_address;
 use crate::state::{Desired, Pointer, Stored, events, quarantines, releases};
 use crate::traffic::Traffic;
@@ -60,7 +61,8 @@ impl<P: Provider, T: Traffic> Control<P, T> {
             })
             .await?;
         let warnings = self.warnings().to_vec();
-        Ok(StatusAnswer { serve: version(), proxy, services, problems, warnings, last_event })
+        let registry = self.registry().and_then(RegistryService::place);
+        Ok(StatusAnswer { serve: version(), proxy, registry, services, problems, warnings, last_event })
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) use world::{World, append};
 
 use crate::clock::Clock;
 use crate::proof::{Proofs, Witness};
+use crate::registry::RegistryService;
 use crate::routes::PeerListen;
 use crate::state::State;
 use crate::traffic::Traffic;
@@ -41,6 +42,8 @@ pub struct Settings {
     pub warnings: Vec<String>,
     /// Who knows what is proven about images.
     pub proofs: Arc<dyn Proofs>,
+    /// The registry that runs in this process.
+    pub registry: Option<RegistryService>,
 }
 
 /// The control plane of one home. Clones share everything.
@@ -125,6 +128,11 @@ impl<P: Provider, T: Traffic> Control<P, T> {
 
     pub(crate) fn witness(&self) -> Witness {
         self.inner.settings.proofs.clone()
+    }
+
+    /// The registry that runs in this process.
+    pub(crate) fn registry(&self) -> Option<&RegistryService> {
+        self.inner.settings.registry.as_ref()
     }
 
     pub(crate) fn warnings(&self) -> &[String] {

@@ -31,6 +31,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use error::StateError;
 pub use fleets::Desired;
+pub(crate) use open::read;
 pub use quarantines::Quarantine;
 pub use releases::Stored;
 pub use rollouts::{Entry, RolloutState, Rules};

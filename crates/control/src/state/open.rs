@@ -33,6 +33,29 @@ pub(super) fn open(path: &Path) -> Result<Connection, StateError> {
     Ok(connection)
 }
 
+/// Looks into the database beside whoever has it open, without changing it. `None` when there is none yet.
+pub(crate) fn read<R>(
+    path: &Path,
+    look: impl FnOnce(&Connection) -> Result<R, StateError>,
+) -> Result<Option<R>, StateError> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let mut connection = connect(path).map_err(|source| failure(path, source))?;
+    let found = schema(&connection).map_err(|source| failure(path, source))?;
+    match found {
+        0 => return Ok(None),
+        _ if found > STEPS.len() => {
+            return Err(StateError::Newer { path: path.into(), found, known: STEPS.len() });
+        }
+        // No control plane of this version has run here, so none runs now: the state is brought up to date first.
+        _ if found < STEPS.len() => connection = open(path)?,
+        _ => {}
+    }
+    let view = connection.transaction().map_err(super::sql::act("begin a transaction"))?;
+    look(&view).map(Some)
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(Duration::from_secs(5))?;

@@ -116,8 +116,7 @@ impl World {
     pub(crate) fn start(&mut self) {
         self.provider = self.provider.reopen();
         let state = State::open(&self.database()).unwrap();
-        let settings =
-            Settings { peers: PeerListen::Inside, warnings: Vec::new(), proofs: self.proofs.clone() };
+        let settings = Settings { peers: PeerListen::Inside, warnings: Vec::new(), proofs: self.proofs.clone(), registry: None };
         let time = Time(self.clock.clone());
         let control = Control::new(self.provider.clone(), self.plane.clone(), state, time, settings);
         let (stop, stopped) = watch::channel(false);

@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         }
         (Some(mode @ ("serve" | "replace")), Some(home)) => {
             let exe = std::env::current_exe().unwrap();
-            told(serve(&ServeConfig { home, exe, replace: mode == "replace" }))
+            told(serve(&ServeConfig { home, exe, replace: mode == "replace", registry: None }))
         }
         _ => libtest_mimic::run(&Arguments::from_args(), trials()).exit_code(),
     }

@@ -11,6 +11,7 @@ use kiln_store::Store;
 use serde::{Deserialize, Serialize};
 
 use super::RegistryError;
+use super::acts::Told;
 use super::auth::Access;
 use super::mirror::Mirror;
 use crate::name::{Repository, Tag};
@@ -45,6 +46,8 @@ pub struct RegistryConfig {
     pub retention: Retention,
     /// How clients reach this registry (`https://registry.example`), when that is not the `Host` they send.
     pub external_url: Option<String>,
+    /// Who is told what clients do, beside the log.
+    pub acts: Option<Told>,
     /// What time it is.
     pub clock: Clock,
 }
@@ -61,6 +64,7 @@ impl RegistryConfig {
             mirrors: Vec::new(),
             retention: Retention::default(),
             external_url: None,
+            acts: None,
             clock: system_clock(),
         }
     }

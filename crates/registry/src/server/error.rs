@@ -27,6 +27,17 @@ pub enum RegistryError {
         #[source]
         source: io::Error,
     },
+    /// Another process has it open.
+    #[error("the registry {} is open in {}", data.display(), pid.map_or("another process".into(), |pid| format!("process {pid}")))]
+    InUse {
+        /// The registry's folder.
+        data: PathBuf,
+        /// The process, where it is known.
+        pid: Option<u32>,
+    },
+    /// Nobody can say what must stay.
+    #[error("cannot tell which images must stay, so nothing is collected")]
+    Protect(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The store refused.
     #[error("the image store failed the registry")]
     Store(#[from] StoreError),

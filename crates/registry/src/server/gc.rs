@@ -18,9 +18,10 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::acts::Deed;
 use super::config::Retention;
 use super::db::{self, Holder, Kept, Removed};
 use super::error::{DbError, file};
@@ -30,7 +31,10 @@ use crate::digest::{Algorithm, ContentDigest};
 
 /// Names the images that must stay whatever the registry knows of them: what runs, environments, the rollback
 /// window, pins. Asked at the beginning and once more before files go.
-pub type Protect = Arc<dyn Fn() -> HashSet<kiln_model::Digest> + Send + Sync>;
+pub type Protect = Arc<dyn Fn() -> Result<HashSet<kiln_model::Digest>, ProtectError> + Send + Sync>;
+
+/// Why it cannot be told what must stay. Nothing is collected then.
+pub type ProtectError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Links that one write of step 3 removes: some 20 ms, so that pushes hardly wait.
 const LINKS: u64 = 1_000;
@@ -42,30 +46,41 @@ const DOCUMENT: u64 = 32 << 20;
 pub struct CollectOptions {
     /// Only tell what would go.
     pub dry_run: bool,
+    /// Who asked for it, for the record.
+    pub who: String,
     /// What must stay.
     pub protect: Protect,
+    /// Images that the store still lists but is about to forget: they keep nothing.
+    pub leaving: HashSet<kiln_model::Digest>,
     /// Other times than the registry's own.
     pub retention: Option<Retention>,
 }
 
 impl Default for CollectOptions {
     fn default() -> Self {
-        Self { dry_run: false, protect: Arc::new(HashSet::new), retention: None }
+        Self {
+            dry_run: false,
+            who: "kiln".into(),
+            protect: Arc::new(|| Ok(HashSet::new())),
+            leaving: HashSet::new(),
+            retention: None,
+        }
     }
 }
 
 impl std::fmt::Debug for CollectOptions {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { dry_run, retention, .. } = self;
+        let Self { dry_run, who, retention, .. } = self;
         f.debug_struct("CollectOptions")
             .field("dry_run", dry_run)
+            .field("who", who)
             .field("retention", retention)
             .finish_non_exhaustive()
     }
 }
 
 /// A file that went, or would go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Freed {
     /// What it was the bytes of.
     pub digest: ContentDigest,
@@ -74,7 +89,7 @@ pub struct Freed {
 }
 
 /// How many files stay, by what keeps them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptFiles {
     /// A repository has them.
     pub linked: u64,
@@ -89,7 +104,7 @@ pub struct KeptFiles {
 }
 
 /// What a collection did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcReport {
     /// Whether it only says what would go.
     pub dry_run: bool,
@@ -107,6 +122,25 @@ pub struct GcReport {
     pub kept: Vec<Kept>,
     /// Why the other files stay.
     pub kept_files: KeptFiles,
+}
+
+impl GcReport {
+    /// Whether anything went, or would go.
+    pub fn changed(&self) -> bool {
+        !(self.uploads.is_empty()
+            && self.manifests.is_empty()
+            && self.links.is_empty()
+            && self.files.is_empty())
+    }
+
+    fn deed(&self) -> Deed {
+        Deed::Collected {
+            manifests: self.manifests.len(),
+            files: self.files.len(),
+            uploads: self.uploads.len(),
+            bytes: self.bytes,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,7 +205,8 @@ impl Registry {
         let folder = inner.storage.uploads().to_owned();
         let uploads = inner.uploads.expire(cuts.uploads, options.dry_run);
         let uploads = uploads.map_err(file("clean", &folder))?;
-        let protected = self.closure(&(options.protect)(), Why::Protected)?;
+        let protect = || (options.protect)().map_err(RegistryError::Protect);
+        let protected = self.closure(&protect()?, Why::Protected)?;
         let sweep = self.sweep(cuts, protected.keys().copied().collect(), options.dry_run)?;
         let mut report = GcReport {
             dry_run: options.dry_run,
@@ -184,9 +219,10 @@ impl Registry {
         };
         // What was baked or started meanwhile counts too.
         let mut needed = protected;
-        let listed = inner.storage.store().list()?.into_iter().map(|image| image.digest).collect();
+        let listed = inner.storage.store().list()?.into_iter().map(|image| image.digest);
+        let listed = listed.filter(|image| !options.leaving.contains(image)).collect();
         needed.extend(self.closure(&listed, Why::Store)?);
-        needed.extend(self.closure(&(options.protect)(), Why::Protected)?);
+        needed.extend(self.closure(&protect()?, Why::Protected)?);
         for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
             self.free(algorithm, cuts, &sweep.linked, &needed, &mut report)?;
         }
@@ -195,6 +231,9 @@ impl Registry {
         }
         report.files.sort_by_key(|freed| freed.digest);
         inner.metrics.freed(if options.dry_run { 0 } else { report.bytes });
+        if !options.dry_run && report.changed() {
+            inner.tell(options.who.clone(), report.deed());
+        }
         Ok(report)
     }
 

@@ -1,10 +1,14 @@
 //! Serving a registry on a socket, plain or with TLS.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -16,6 +20,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use super::acts::Peer;
 use super::config::TlsFiles;
 use super::{Registry, RegistryError};
 
@@ -50,8 +55,8 @@ impl Registry {
                 () = shutdown.as_mut() => break,
                 accepted = listener.accept() => accepted,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of descriptors or a connection that broke before it was taken: others go on meanwhile.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -62,7 +67,12 @@ impl Registry {
             let (tls, router, watcher) = (tls.clone(), router.clone(), graceful.watcher());
             tokio::spawn(async move {
                 let _slot = slot;
-                let service = TowerToHyperService::new(router);
+                let router = TowerToHyperService::new(router);
+                let peer = Peer(from.ip());
+                let service = service_fn(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(peer);
+                    router.call(request)
+                });
                 let _ = stream.set_nodelay(true);
                 match tls {
                     None => connection(stream, service, watcher).await,
@@ -96,12 +106,11 @@ async fn shake_hands(
     }
 }
 
-async fn connection<S>(
-    stream: S,
-    service: TowerToHyperService<axum::Router>,
-    watcher: hyper_util::server::graceful::Watcher,
-) where
+async fn connection<S, H>(stream: S, service: H, watcher: hyper_util::server::graceful::Watcher)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Service<Request<Incoming>, Response = axum::response::Response, Error = Infallible> + Send + 'static,
+    H::Future: Send + 'static,
 {
     let served = http1::Builder::new()
         .timer(TokioTimer::new())

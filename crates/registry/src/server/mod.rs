@@ -8,6 +8,7 @@
 //! <store>/uploads/…                        uploads under way
 //! <data>/registry.db                       repositories, tags, links, referrers, leases
 //! <data>/token.key                         what tokens are signed with
+//! <data>/registry.lock                     held by the process that has the registry open
 //! ```
 //!
 //! A blob or manifest is on the disk under its name before the database says that a repository has it, and the
@@ -16,6 +17,7 @@
 //!
 //! Tags do not move unless a rule lets them; collections run while everything else goes on: see [`Registry::collect`].
 
+mod acts;
 mod auth;
 mod cache;
 mod config;
@@ -23,6 +25,7 @@ mod db;
 mod document;
 mod error;
 mod gc;
+mod hold;
 mod http;
 mod listen;
 mod metrics;
@@ -31,10 +34,11 @@ mod registry;
 mod storage;
 mod upload;
 
+pub use acts::{Act, Deed, Told};
 pub use auth::{Access, Action, Grant};
 pub use config::{Clock, Quota, RegistryConfig, RepositoryRule, Retention, Rules, TlsFiles, system_clock};
-pub use db::{Kept, Removed};
+pub use db::{Kept, ListedTag, Removed, RepositorySummary};
 pub use error::{DbError, RegistryError};
-pub use gc::{CollectOptions, Freed, GcReport, KeptFiles, Protect};
+pub use gc::{CollectOptions, Freed, GcReport, KeptFiles, Protect, ProtectError};
 pub use mirror::{Mirror, Upstream, UpstreamBlob, UpstreamError, UpstreamManifest};
 pub use registry::Registry;

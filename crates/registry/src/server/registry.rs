@@ -7,12 +7,14 @@ use axum::Router;
 use http::HeaderValue;
 use tokio::sync::watch;
 
+use super::acts::{Act, Deed};
 use super::auth::Signer;
 use super::cache::{Caches, Served};
 use super::config::RegistryConfig;
-use super::db::{self, Database, NewManifest, TagChange};
+use super::db::{self, Database, ListedTag, NewManifest, RepositorySummary, TagChange};
 use super::document::{Document, MANIFEST_LIMIT};
 use super::error::{ApiError, Code, DbError, RegistryError, file};
+use super::hold;
 use super::http as endpoints;
 use super::metrics::Metrics;
 use super::mirror::Mirror;
@@ -48,15 +50,18 @@ pub(crate) struct Inner {
     pub(crate) fetches: Mutex<Fetches>,
     /// One collection at a time.
     pub(crate) collecting: Mutex<()>,
+    /// Given up last, when the database is closed.
+    _held: std::fs::File,
 }
 
 impl Registry {
     /// Opens a registry, making its folder and database when there are none.
     ///
     /// # Errors
-    /// When a folder cannot be made, or the database cannot be opened or is of a newer version.
+    /// When a folder cannot be made, another process has the registry open, or the database cannot be opened or is of a newer version.
     pub fn open(config: RegistryConfig) -> Result<Self, RegistryError> {
         std::fs::create_dir_all(&config.data).map_err(file("make folder", &config.data))?;
+        let held = hold::take(&config.data)?;
         let storage = Storage::open(config.store.clone())?;
         let caches = Arc::new(Caches::new());
         let db = Database::open(&config.data.join("registry.db"), caches.clone())?;
@@ -72,6 +77,7 @@ impl Registry {
             metrics: Arc::default(),
             fetches: Mutex::default(),
             collecting: Mutex::default(),
+            _held: held,
         };
         Ok(Self { inner: inner.into() })
     }
@@ -81,12 +87,39 @@ impl Registry {
         endpoints::router(self.inner.clone())
     }
 
-    /// Makes an image of the store a repository's, under a tag, without copying its bytes. May block.
+    /// How long unused things stay.
+    pub fn retention(&self) -> &super::Retention {
+        &self.inner.config.retention
+    }
+
+    /// Repositories with a manifest, by name. May block.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn repositories(&self) -> Result<Vec<RepositorySummary>, RegistryError> {
+        Ok(self.inner.db.read_blocking(|db, _| db::summaries(db))?)
+    }
+
+    /// The tags of a repository, by name; `None` when there is no such repository. May block.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn tags(&self, repository: &Repository) -> Result<Option<Vec<ListedTag>>, RegistryError> {
+        let found = self.inner.db.read_blocking(|db, _| {
+            let exists = db::repository_exists(db, repository)?;
+            exists.then(|| db::listed_tags(db, repository)).transpose()
+        });
+        Ok(found?)
+    }
+
+    /// Makes an image of the store a repository's, under a tag, without copying its bytes. `who` asked for it. May
+    /// block.
     ///
     /// # Errors
     /// When something that the image names is not in the store, or the tag's rule or the quota forbids it.
     pub fn link(
         &self,
+        who: &str,
         repository: &Repository,
         tag: &Tag,
         manifest: &kiln_model::Digest,
@@ -101,7 +134,9 @@ impl Registry {
         self.gather(digest, &mut parts, &mut HashSet::new(), &lacks)?;
         let (name, tag, rules) = (repository.clone(), tag.clone(), inner.config.rules.clone());
         let now = inner.now();
+        let reference = Reference::Tag(tag.clone());
         let written = inner.db.write_blocking(move |tx| {
+            let mut is_new = false;
             let quota = rules.quota(&name);
             for (digest, size, document) in &parts {
                 match document {
@@ -115,14 +150,17 @@ impl Registry {
                             quota,
                             now,
                         };
-                        db::save_manifest(tx, &new)?;
+                        // The last one is the image itself.
+                        is_new = db::save_manifest(tx, &new)?;
                     }
                 }
             }
             let change = TagChange { repository: &name, tag: &tag, digest, rules: Some(&rules), now };
-            db::set_tag(tx, &change)
+            Ok(endpoints::Saved { new: is_new, before: db::set_tag(tx, &change)? })
         });
-        written.map_err(|error: ApiError| lacks(digest, error.message))
+        let saved = written.map_err(|error: ApiError| lacks(digest, error.message))?;
+        inner.tell_saved(who, repository, &reference, digest, saved);
+        Ok(())
     }
 
     /// A manifest and all it names, parts before wholes. Each is leased first and then looked for under its lock,
@@ -167,6 +205,35 @@ impl Registry {
 impl Inner {
     pub(crate) fn now(&self) -> u64 {
         (self.config.clock)()
+    }
+
+    /// Tells what was done.
+    pub(crate) fn tell(&self, who: String, deed: Deed) {
+        if let Some(told) = &self.config.acts {
+            told(Act { at_ms: self.now(), who, deed });
+        }
+    }
+
+    /// Tells what saving a manifest changed, if anything.
+    pub(crate) fn tell_saved(
+        &self,
+        who: &str,
+        repository: &Repository,
+        reference: &Reference,
+        digest: ContentDigest,
+        saved: endpoints::Saved,
+    ) {
+        let tag = match reference {
+            Reference::Tag(tag) => Some(tag.clone()),
+            Reference::Digest(_) => None,
+        };
+        if saved.new {
+            self.tell(who.into(), Deed::Pushed { repository: repository.clone(), digest, tag: tag.clone() });
+        }
+        if let Some(tag) = tag.filter(|_| saved.before != Some(digest)) {
+            let (repository, before) = (repository.clone(), saved.before);
+            self.tell(who.into(), Deed::Tagged { repository, tag, digest, before });
+        }
     }
 
     pub(crate) fn grace(&self) -> u64 {

@@ -112,9 +112,10 @@ async fn children_referrers_protected_and_baked_images_stay() {
 
     ahead.store(30 * DAY, Ordering::SeqCst);
     let protected = running.as_sha256().unwrap();
-    let protect = Arc::new(move || [protected].into());
+    let protect = Arc::new(move || Ok([protected].into()));
     let report = collect(&server, CollectOptions { protect, ..CollectOptions::default() }).await;
-    let reason = |digest| report.kept.iter().find(|kept| kept.digest == digest).map(|kept| kept.reason);
+    let reason =
+        |digest| report.kept.iter().find(|kept| kept.digest == digest).map(|kept| kept.reason.clone());
     assert!(reason(child).unwrap().contains("an index"));
     assert!(reason(evidence_digest).unwrap().contains("about"));
     assert!(reason(running).unwrap().contains("protected"));

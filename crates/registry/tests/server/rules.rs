@@ -1,8 +1,12 @@
 //! Immutable tags, quotas, images linked from the store, metrics.
 
+use std::sync::{Arc, Mutex};
+
 use kiln_registry::digest::ContentDigest;
 use kiln_registry::name::MANIFEST;
-use kiln_registry::server::{Quota, RepositoryRule, Rules};
+use kiln_registry::server::{
+    Act, Deed, Quota, Registry, RegistryConfig, RegistryError, RepositoryRule, Rules,
+};
 use kiln_store::Descriptor;
 
 use crate::kit::{image, start};
@@ -71,7 +75,7 @@ async fn an_image_of_the_store_is_linked_without_copying() {
     let link = |tag: &'static str, digest: kiln_model::Digest| {
         let registry = server.registry.clone();
         let (repository, tag) = ("team/shop".parse().unwrap(), tag.parse().unwrap());
-        tokio::task::spawn_blocking(move || registry.link(&repository, &tag, &digest))
+        tokio::task::spawn_blocking(move || registry.link("ada", &repository, &tag, &digest))
     };
     link("1", digest).await.unwrap().unwrap();
     link("1", digest).await.unwrap().unwrap();
@@ -102,4 +106,55 @@ async fn metrics_and_health_are_told() {
         assert!(text.lines().any(|one| one == line), "{line} is not in\n{text}");
     }
     assert_eq!(server.get("/healthz").await.is(200).json()["status"], "ok");
+}
+
+#[tokio::test]
+async fn whoever_keeps_a_record_is_told_what_changed_and_nothing_else() {
+    let acts: Arc<Mutex<Vec<Act>>> = Arc::default();
+    let told = acts.clone();
+    let server = start(|config| {
+        let all = RepositoryRule {
+            repositories: "**".into(),
+            immutable: false,
+            mutable_tags: vec![],
+            quota: Quota::default(),
+        };
+        config.rules = Rules::new(vec![all]).unwrap();
+        config.acts = Some(Arc::new(move |act| told.lock().unwrap().push(act)));
+    })
+    .await;
+    let next = || -> Vec<Deed> {
+        let acts: Vec<Act> = acts.lock().unwrap().drain(..).collect();
+        assert!(acts.iter().all(|act| act.who == "127.0.0.1" && act.at_ms > 0));
+        acts.into_iter().map(|act| act.deed).collect()
+    };
+    let repository: kiln_registry::name::Repository = "team/shop".parse().unwrap();
+    let tag: kiln_registry::name::Tag = "1".parse().unwrap();
+    let pushed = |digest, tag| Deed::Pushed { repository: repository.clone(), digest, tag };
+    let tagged =
+        |digest, before| Deed::Tagged { repository: repository.clone(), tag: tag.clone(), digest, before };
+    let one = server.push_image("team/shop", "1", b"one").await;
+    assert_eq!(next(), [pushed(one, Some(tag.clone())), tagged(one, None)]);
+    server.push_image("team/shop", "1", b"one").await;
+    assert_eq!(next(), [], "nothing changed");
+    let two = server.push_image("team/shop", "1", b"two").await;
+    assert_eq!(next(), [pushed(two, Some(tag.clone())), tagged(two, Some(one))]);
+    server.send("DELETE", "/v2/team/shop/manifests/1", &[], "").await.is(202);
+    assert_eq!(next(), [Deed::Untagged { repository: repository.clone(), tag: tag.clone(), digest: two }]);
+    server.send("DELETE", "/v2/team/shop/manifests/1", &[], "").await.is(404);
+    server.put_manifest("team/shop", "1", &image(b"two")).await.is(201);
+    assert_eq!(next(), [tagged(two, None)]);
+    server.send("DELETE", &format!("/v2/team/shop/manifests/{two}"), &[], "").await.is(202);
+    assert_eq!(next(), [Deed::Deleted { repository, digest: two, tags: vec![tag] }]);
+}
+
+#[tokio::test]
+async fn a_second_process_is_told_who_has_the_registry() {
+    let server = start(|_| ()).await;
+    let folder = server.store.root().parent().unwrap().join("registry");
+    let error = Registry::open(RegistryConfig::new(server.store.clone(), &folder)).unwrap_err();
+    assert!(
+        matches!(&error, RegistryError::InUse { pid: Some(pid), .. } if *pid == std::process::id()),
+        "{error}"
+    );
 }

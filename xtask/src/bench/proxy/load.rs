@@ -11,15 +11,15 @@ use crate::bench::stats::quantile;
 
 /// One measurement.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Sample {
+pub(in crate::bench) struct Sample {
     /// Requests per second.
-    pub(super) rate: f64,
+    pub(in crate::bench) rate: f64,
     /// Requests in all.
     pub(super) requests: f64,
     /// 99th percentile, milliseconds.
-    pub(super) p99: f64,
+    pub(in crate::bench) p99: f64,
     /// Requests without a good answer.
-    pub(super) errors: u64,
+    pub(in crate::bench) errors: u64,
     /// Processor time of the proxy, seconds.
     pub(super) cpu: f64,
 }
@@ -44,7 +44,8 @@ pub(super) fn run(proxy: &Proxy, variant: Variant, length: Duration, folder: &Pa
     wrk(&text).ok_or_else(|| bad(&text))
 }
 
-fn wrk(text: &str) -> Option<Sample> {
+/// What wrk prints with `--latency`.
+pub(in crate::bench) fn wrk(text: &str) -> Option<Sample> {
     let field = |name: &str| text.lines().find_map(|line| line.trim().strip_prefix(name)).map(str::trim);
     let requests = text.lines().find_map(|line| line.trim().split_once(" requests in "))?.0;
     let number =

@@ -21,6 +21,56 @@ pub(crate) fn catalog(db: &Connection, last: &str, limit: u64) -> Result<Vec<Rep
     all(db, "list repositories", text, params![last, limit], |row| row.get(0))
 }
 
+/// A repository in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RepositorySummary {
+    /// Its name.
+    pub name: Repository,
+    /// Its tags.
+    pub tags: u64,
+    /// Its manifests, with and without a tag.
+    pub manifests: u64,
+    /// Bytes of its blobs and manifests, each counted once.
+    pub bytes: u64,
+}
+
+/// Repositories with a manifest, by name.
+pub(crate) fn summaries(db: &Connection) -> Result<Vec<RepositorySummary>, DbError> {
+    let text = "SELECT name, tags, (SELECT count(*) FROM manifest WHERE repository = r.id) AS manifests, bytes \
+                FROM repository r WHERE manifests > 0 ORDER BY name";
+    all(db, "list repositories", text, [], |row| {
+        Ok(RepositorySummary {
+            name: row.get(0)?,
+            tags: row.get(1)?,
+            manifests: row.get(2)?,
+            bytes: row.get(3)?,
+        })
+    })
+}
+
+/// A tag in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedTag {
+    /// Its name.
+    pub tag: Tag,
+    /// The manifest it points at.
+    pub digest: ContentDigest,
+    /// The manifest's media type.
+    pub media_type: String,
+    /// When it was set, or last learnt from an upstream: milliseconds since the epoch.
+    pub set_ms: u64,
+}
+
+/// All tags of a repository, by name.
+pub(crate) fn listed_tags(db: &Connection, name: &Repository) -> Result<Vec<ListedTag>, DbError> {
+    let text = "SELECT t.name, t.digest, m.media_type, t.checked FROM tag t \
+                JOIN manifest m ON m.repository = t.repository AND m.digest = t.digest \
+                WHERE t.repository = (SELECT id FROM repository WHERE name = ?1) ORDER BY t.name";
+    all(db, "list tags", text, [name], |row| {
+        Ok(ListedTag { tag: row.get(0)?, digest: row.get(1)?, media_type: row.get(2)?, set_ms: row.get(3)? })
+    })
+}
+
 /// A manifest that has another as its subject.
 #[derive(Clone, Debug)]
 pub(crate) struct Referrer {

@@ -67,8 +67,9 @@ pub(crate) struct NewManifest<'a> {
     pub(crate) now: u64,
 }
 
-/// Saves a manifest; saving it again renews the time that garbage collection counts from.
-pub(crate) fn save_manifest(tx: &mut Tx<'_>, new: &NewManifest<'_>) -> Result<(), ApiError> {
+/// Saves a manifest; saving it again renews the time that garbage collection counts from. Returns whether the
+/// repository did not have it.
+pub(crate) fn save_manifest(tx: &mut Tx<'_>, new: &NewManifest<'_>) -> Result<bool, ApiError> {
     let (name, digest) = (new.repository, &new.digest);
     let known = manifest(tx, name, digest)?.is_some();
     let repository = ensure_repository(tx, name)?;
@@ -76,7 +77,7 @@ pub(crate) fn save_manifest(tx: &mut Tx<'_>, new: &NewManifest<'_>) -> Result<()
     if known {
         let text = "UPDATE manifest SET touched = ?3 WHERE repository = ?1 AND digest = ?2";
         run(tx, "renew a manifest", text, params![repository, digest, new.now])?;
-        return Ok(());
+        return Ok(false);
     }
     within_quota(tx, name, new.size, new.quota)?;
     let text = "INSERT INTO manifest \
@@ -98,7 +99,7 @@ pub(crate) fn save_manifest(tx: &mut Tx<'_>, new: &NewManifest<'_>) -> Result<()
     for child in &document.children {
         run(tx, "save a manifest's content", text, params![repository, digest, child.digest])?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// A tag that is to point at a manifest.
@@ -112,8 +113,8 @@ pub(crate) struct TagChange<'a> {
     pub(crate) now: u64,
 }
 
-/// Sets a tag, if its rule lets it.
-pub(crate) fn set_tag(tx: &mut Tx<'_>, change: &TagChange<'_>) -> Result<(), ApiError> {
+/// Sets a tag, if its rule lets it. Returns where it pointed.
+pub(crate) fn set_tag(tx: &mut Tx<'_>, change: &TagChange<'_>) -> Result<Option<ContentDigest>, ApiError> {
     let TagChange { repository: name, tag, digest, rules, now } = change;
     let repository = ensure_repository(tx, name)?;
     let present = resolve_tag(tx, name, tag)?.map(|(digest, _)| digest);
@@ -137,7 +138,7 @@ pub(crate) fn set_tag(tx: &mut Tx<'_>, change: &TagChange<'_>) -> Result<(), Api
                 ON CONFLICT (repository, name) DO UPDATE SET digest = excluded.digest, checked = excluded.checked";
     run(tx, "set a tag", text, params![repository, tag, digest, now])?;
     tx.forget(Stale::Manifest((*name).clone(), Reference::Tag((*tag).clone())));
-    Ok(())
+    Ok(present)
 }
 
 fn may_move(rules: &Rules, name: &Repository, tag: &Tag, present: ContentDigest) -> Result<(), TagRefusal> {
@@ -159,33 +160,33 @@ fn undeletable(refusal: &TagRefusal) -> ApiError {
     ApiError::undeletable(refusal.to_string())
 }
 
-/// Removes a tag, if its rule lets it. Returns whether there was one.
+/// Removes a tag, if its rule lets it. Returns where it pointed, if there was one.
 pub(crate) fn remove_tag(
     tx: &mut Tx<'_>,
     name: &Repository,
     tag: &Tag,
     rules: &Rules,
     now: u64,
-) -> Result<bool, ApiError> {
+) -> Result<Option<ContentDigest>, ApiError> {
     let (Some((digest, _)), Some(repository)) = (resolve_tag(tx, name, tag)?, number(tx, name)?) else {
-        return Ok(false);
+        return Ok(None);
     };
     may_move(rules, name, tag, digest).map_err(|refusal| undeletable(&refusal))?;
     touch(tx, repository, &digest, now)?;
     let text = "DELETE FROM tag WHERE repository = ?1 AND name = ?2";
     run(tx, "remove a tag", text, params![repository, tag])?;
     tx.forget(Stale::Manifest(name.clone(), Reference::Tag(tag.clone())));
-    Ok(true)
+    Ok(Some(digest))
 }
 
-/// Removes a manifest with its tags, if their rules let them and no index needs it. Returns whether there was one.
+/// Removes a manifest with its tags, if their rules let them and no index needs it. Returns its tags, if there was one.
 pub(crate) fn remove_manifest(
     tx: &mut Tx<'_>,
     name: &Repository,
     digest: &ContentDigest,
     rules: &Rules,
-) -> Result<bool, ApiError> {
-    let Some(repository) = number(tx, name)? else { return Ok(false) };
+) -> Result<Option<Vec<Tag>>, ApiError> {
+    let Some(repository) = number(tx, name)? else { return Ok(None) };
     let text = "SELECT name FROM tag WHERE repository = ?1 AND digest = ?2";
     let tags: Vec<Tag> = all(tx, "list tags", text, params![repository, digest], |row| row.get(0))?;
     for tag in &tags {
@@ -203,9 +204,9 @@ pub(crate) fn remove_manifest(
     run(tx, "remove tags", text, params![repository, digest])?;
     let text = "DELETE FROM manifest WHERE repository = ?1 AND digest = ?2";
     let removed = run(tx, "remove a manifest", text, params![repository, digest])?;
-    for tag in tags {
-        tx.forget(Stale::Manifest(name.clone(), Reference::Tag(tag)));
+    for tag in &tags {
+        tx.forget(Stale::Manifest(name.clone(), Reference::Tag(tag.clone())));
     }
     tx.forget(Stale::Manifest(name.clone(), Reference::Digest(*digest)));
-    Ok(removed > 0)
+    Ok((removed > 0).then_some(tags))
 }

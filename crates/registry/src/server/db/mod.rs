@@ -21,7 +21,8 @@ use rusqlite_migration::{M, Migrations};
 use tokio::sync::{Semaphore, oneshot};
 
 pub(crate) use blobs::{blob_size, blob_sources, lease, link_blob, over_quota, unlink_blob};
-pub(crate) use listings::{Referrer, catalog, referrers, tags};
+pub use listings::{ListedTag, RepositorySummary};
+pub(crate) use listings::{Referrer, catalog, listed_tags, referrers, summaries, tags};
 pub(crate) use manifests::{
     NewManifest, TagChange, children_missing, manifest, remove_manifest, remove_tag, resolve_tag,
     save_manifest, set_tag,

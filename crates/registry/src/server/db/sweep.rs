@@ -1,10 +1,11 @@
 //! What garbage collection asks of the database. Each removal checks again, within its own write, that nothing
 //! needs what it removes.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use rusqlite::{Connection, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Tx;
 use super::sql::{all, first, run};
@@ -14,10 +15,9 @@ use crate::server::cache::Stale;
 use crate::server::error::DbError;
 
 /// A row that was removed, or would be.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
     /// From which repository.
-    #[serde(serialize_with = "as_text")]
     pub repository: Repository,
     /// What.
     pub digest: ContentDigest,
@@ -26,19 +26,14 @@ pub struct Removed {
 }
 
 /// Something without a tag that stays, and why.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// In which repository.
-    #[serde(serialize_with = "as_text")]
     pub repository: Repository,
     /// What.
     pub digest: ContentDigest,
     /// Why.
-    pub reason: &'static str,
-}
-
-fn as_text<S: serde::Serializer>(name: &Repository, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(name.as_str())
+    pub reason: Cow<'static, str>,
 }
 
 struct Row {
@@ -69,6 +64,7 @@ pub(crate) fn sweep_manifests(
         let reasons = reasons(tx, id, &rows, before, protected)?;
         for row in rows.iter().filter(|row| !row.tagged) {
             if let Some(reason) = reasons.get(&row.digest) {
+                let reason = Cow::Borrowed(*reason);
                 kept.push(Kept { repository: name.clone(), digest: row.digest, reason });
                 continue;
             }

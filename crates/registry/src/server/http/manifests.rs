@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use super::{DIGEST, answer, bare, unchanged};
 use crate::digest::{Algorithm, ContentDigest};
 use crate::name::{Reference, Repository};
+use crate::server::acts::Deed;
 use crate::server::cache::Served;
 use crate::server::db::{self, NewManifest, TagChange};
 use crate::server::document::{Document, MANIFEST_LIMIT};
@@ -72,6 +73,7 @@ fn accepted(headers: &HeaderMap, served: &Served) -> Result<(), ApiError> {
 /// PUT.
 pub(super) async fn put(
     registry: &Arc<Inner>,
+    who: &str,
     repository: Repository,
     reference: Reference,
     headers: &HeaderMap,
@@ -93,7 +95,8 @@ pub(super) async fn put(
     }
     registry.metrics.received(bytes.len() as u64);
     let subject = document.subject;
-    save(registry, &repository, &reference, digest, document, bytes, true).await?;
+    let saved = save(registry, &repository, &reference, digest, document, bytes, true).await?;
+    registry.tell_saved(who, &repository, &reference, digest, saved);
     let mut response = bare(StatusCode::CREATED);
     let out = response.headers_mut();
     let location = format!("/v2/{repository}/manifests/{reference}");
@@ -121,6 +124,15 @@ async fn collect(body: Body) -> Result<Bytes, ApiError> {
     Ok(collected.to_bytes())
 }
 
+/// What saving a manifest changed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Saved {
+    /// The repository did not have it.
+    pub(crate) new: bool,
+    /// Where the tag pointed, when it was saved under one.
+    pub(crate) before: Option<ContentDigest>,
+}
+
 /// Stores a manifest's bytes, then says so in the database. With `pushed`, what it names must be there and the
 /// rules and quotas hold; a mirror's manifests come before their blobs.
 pub(crate) async fn save(
@@ -131,7 +143,7 @@ pub(crate) async fn save(
     document: Document,
     bytes: Bytes,
     pushed: bool,
-) -> Result<(), ApiError> {
+) -> Result<Saved, ApiError> {
     let held = registry.storage.lock(&digest).await;
     let (storage, size) = (registry.storage.clone(), bytes.len() as u64);
     let stored = crate::server::upload::blocking(move || {
@@ -148,12 +160,13 @@ pub(crate) async fn save(
         }
         let quota = if pushed { rules.quota(&repository) } else { Default::default() };
         let new = NewManifest { repository: &repository, digest, document: &document, size, quota, now };
-        db::save_manifest(tx, &new)?;
+        let new = db::save_manifest(tx, &new)?;
+        let mut before = None;
         if let Reference::Tag(tag) = &reference {
             let rules = pushed.then_some(&rules);
-            db::set_tag(tx, &TagChange { repository: &repository, tag, digest, rules, now })?;
+            before = db::set_tag(tx, &TagChange { repository: &repository, tag, digest, rules, now })?;
         }
-        Ok(())
+        Ok(Saved { new, before })
     });
     let result = written.await;
     drop(held);
@@ -180,6 +193,7 @@ fn lacking(repository: &Repository, child: &crate::server::document::Child, foun
 /// DELETE.
 pub(super) async fn delete(
     registry: &Arc<Inner>,
+    who: String,
     repository: Repository,
     reference: Reference,
 ) -> Result<Response, ApiError> {
@@ -187,9 +201,15 @@ pub(super) async fn delete(
     let (rules, now) = (registry.config.rules.clone(), registry.now());
     let unknown =
         ApiError::missing(Code::ManifestUnknown, format!("{repository} has no manifest {reference}"));
-    let removed = registry.db.write(move |tx| match &reference {
-        Reference::Tag(tag) => db::remove_tag(tx, &repository, tag, &rules, now),
-        Reference::Digest(digest) => db::remove_manifest(tx, &repository, digest, &rules),
+    let removed = registry.db.write(move |tx| {
+        Ok::<_, ApiError>(match reference {
+            Reference::Tag(tag) => db::remove_tag(tx, &repository, &tag, &rules, now)?
+                .map(|digest| Deed::Untagged { repository, tag, digest }),
+            Reference::Digest(digest) => db::remove_manifest(tx, &repository, &digest, &rules)?
+                .map(|tags| Deed::Deleted { repository, digest, tags }),
+        })
     });
-    if removed.await? { Ok(answer(StatusCode::ACCEPTED, "")) } else { Err(unknown) }
+    let deed = removed.await?.ok_or(unknown)?;
+    registry.tell(who, deed);
+    Ok(answer(StatusCode::ACCEPTED, ""))
 }

@@ -22,9 +22,11 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
+pub(crate) use manifests::Saved;
 pub(crate) use mirrored::{Progress, manifest as mirrored_manifest};
 use route::Route;
 
+use super::acts::{Peer, who};
 use super::auth::{Action, Principal};
 use super::error::{ApiError, Code};
 use super::metrics;
@@ -69,14 +71,15 @@ async fn dispatch(registry: &Arc<Inner>, route: Route, request: Request) -> Resu
     }
     let principal = token::principal(registry, &parts.headers).await?;
     authorize(registry, &principal, &route, &parts)?;
+    let who = || who(principal.user(), parts.extensions.get::<Peer>());
     match route {
         Route::Base => Ok(json("{}")),
         Route::Catalog => listings::catalog(registry, &principal, &parts).await,
         Route::Tags(name) => listings::tags(registry, name, &parts).await,
         Route::Referrers(name, digest) => listings::referrers(registry, name, digest, &parts).await,
         Route::Manifest(name, reference) => match parts.method {
-            Method::PUT => manifests::put(registry, name, reference, &parts.headers, body).await,
-            Method::DELETE => manifests::delete(registry, name, reference).await,
+            Method::PUT => manifests::put(registry, &who(), name, reference, &parts.headers, body).await,
+            Method::DELETE => manifests::delete(registry, who(), name, reference).await,
             ref read => {
                 manifests::get(registry, &name, &reference, &parts.headers, *read == Method::GET).await
             }
