@@ -116,7 +116,12 @@ impl World {
     pub(crate) fn start(&mut self) {
         self.provider = self.provider.reopen();
         let state = State::open(&self.database()).unwrap();
-        let settings = Settings { peers: PeerListen::Inside, warnings: Vec::new(), proofs: self.proofs.clone(), registry: None };
+        let settings = Settings {
+            peers: PeerListen::Inside,
+            warnings: Vec::new(),
+            proofs: self.proofs.clone(),
+            registry: None,
+        };
         let time = Time(self.clock.clone());
         let control = Control::new(self.provider.clone(), self.plane.clone(), state, time, settings);
         let (stop, stopped) = watch::channel(false);
