@@ -1,6 +1,5 @@
 //! Facts of images that are made here.
 
-use std::collections::BTreeMap;
 
 use kiln_model::{Digest, Health, ImageConfig, Probe, Span};
 use kiln_scan::facts::facts;
@@ -41,13 +40,8 @@ fn image(store: &Store, layers: &[LayerRef], config: Execution, history: Vec<His
         history,
     };
     let (digest, size) = store.put_bytes(&serde_json::to_vec(&file).unwrap()).unwrap();
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(oci::MANIFEST.into()),
-        config: Descriptor::new(oci::CONFIG, digest, size),
-        layers: layers.iter().map(|layer| layer.blob.clone()).collect(),
-        annotations: BTreeMap::new(),
-    };
+    let config = Descriptor::new(oci::CONFIG, digest, size);
+    let manifest = Manifest::new(config, layers.iter().map(|layer| layer.blob.clone()).collect());
     store.put_bytes(&serde_json::to_vec(&manifest).unwrap()).unwrap().0
 }
 

@@ -50,13 +50,8 @@ pub(crate) fn image(store: &Store, layers: &[LayerRef], config: Execution, histo
         history,
     };
     let (digest, size) = store.put_bytes(&serde_json::to_vec(&file).unwrap()).unwrap();
-    let manifest = Manifest {
-        schema_version: 2,
-        media_type: Some(oci::MANIFEST.into()),
-        config: Descriptor::new(oci::CONFIG, digest, size),
-        layers: layers.iter().map(|layer| layer.blob.clone()).collect(),
-        annotations: std::collections::BTreeMap::new(),
-    };
+    let config = Descriptor::new(oci::CONFIG, digest, size);
+    let manifest = Manifest::new(config, layers.iter().map(|layer| layer.blob.clone()).collect());
     store.put_bytes(&serde_json::to_vec(&manifest).unwrap()).unwrap().0
 }
 
