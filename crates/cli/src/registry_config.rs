@@ -229,14 +229,14 @@ impl Way {
     pub(crate) fn about(&self) -> Result<RegistryAnswer> {
         match self {
             Self::Asked(client) => wait(async { client.registry().await.map_err(failure) }),
-            Self::Own(registry) => registry.about().map_err(refused),
+            Self::Own(registry) => registry.about().map_err(|error| refused(&error)),
         }
     }
 
     pub(crate) fn tags(&self, repository: &Repository) -> Result<TagsAnswer> {
         match self {
             Self::Asked(client) => wait(async { client.registry_tags(repository).await.map_err(failure) }),
-            Self::Own(registry) => registry.tags(repository).map_err(refused),
+            Self::Own(registry) => registry.tags(repository).map_err(|error| refused(&error)),
         }
     }
 
@@ -244,7 +244,7 @@ impl Way {
         match self {
             Self::Asked(client) => wait(async { client.collect_registry(request).await.map_err(failure) }),
             Self::Own(registry) => {
-                let answer = registry.collect(request).map_err(refused);
+                let answer = registry.collect(request).map_err(|error| refused(&error));
                 registry.flush();
                 answer
             }
@@ -255,7 +255,7 @@ impl Way {
         match self {
             Self::Asked(client) => wait(async { client.link(request).await.map_err(failure) }),
             Self::Own(registry) => {
-                let answer = registry.link(request).map_err(refused);
+                let answer = registry.link(request).map_err(|error| refused(&error));
                 registry.flush();
                 answer
             }
@@ -278,7 +278,7 @@ fn asked(sockets: &[PathBuf]) -> Result<Option<Client>> {
 }
 
 /// The same words as over the socket.
-fn refused(error: ControlError) -> Failure {
+fn refused(error: &ControlError) -> Failure {
     failure(ClientError::Refused(Box::new(error.body())))
 }
 

@@ -46,7 +46,7 @@ impl Server {
         let address = free.map_err(Error::file("find a port in", &folder))?.to_string();
         let config = folder.join("config.yml");
         let text = format!(
-            "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {}}}, delete: {{enabled: true}}}}\n\
              http: {{addr: \"{address}\"}}\n",
             folder.join("data").display()
         );

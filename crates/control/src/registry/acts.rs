@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
 use kiln_attest::ledger::{Entry, Ledger};
+use kiln_registry::digest::ContentDigest;
 use kiln_registry::server::{Act, Deed, Told};
 use serde_json::json;
 
@@ -118,7 +119,7 @@ fn entry(act: &Act) -> Entry {
         ),
     };
     let mut entry = Entry::new(act.at_ms, act.who.clone(), what);
-    entry.image = digest.and_then(|digest| digest.as_sha256());
+    entry.image = digest.and_then(ContentDigest::as_sha256);
     entry.details = details;
     entry
 }
@@ -126,7 +127,6 @@ fn entry(act: &Act) -> Entry {
 #[cfg(test)]
 mod tests {
     use kiln_attest::ledger::Filter;
-    use kiln_registry::digest::ContentDigest;
 
     use super::*;
 

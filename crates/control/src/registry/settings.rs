@@ -264,7 +264,7 @@ mod tests {
         assert!(settings.access.unwrap().users.is_absolute());
         assert_eq!(settings.retention.times().untagged, Some(Duration::from_secs(3 * 24 * 3600)));
         assert_eq!(settings.retention.times().grace, Duration::from_secs(3600));
-        for wrong in ["", "[]", r#"{"port": 5}"#, r#"{"rules": [{"repositories": 3}]}"#] {
+        for wrong in ["", "5", r#"{"port": 5}"#, r#"{"rules": [{"repositories": 3}]}"#] {
             assert!(matches!(written(wrong), Err(SettingsError::Parse { .. })), "{wrong}");
         }
     }
