@@ -1,6 +1,5 @@
 //! Facts of images that are made here.
 
-
 use kiln_model::{Digest, Health, ImageConfig, Probe, Span};
 use kiln_scan::facts::facts;
 use kiln_store::oci::{self, Descriptor, Execution, Healthcheck, History, ImageFile, Manifest, RootFs};
