@@ -25,16 +25,16 @@ impl Context {
 
     /// Reads and evaluates the spec; its warnings are told, its errors are the failure.
     pub(crate) fn spec(&self, args: &SpecArgs) -> Result<kiln_spec::Loaded> {
-        self.evaluate(args, args.values.inputs()?)
+        self.evaluate(args, &args.values.inputs()?)
     }
 
     /// The same with the values that the spec's variables have in an environment.
     pub(crate) fn spec_for(&self, args: &SpecArgs, environment: &Name) -> Result<kiln_spec::Loaded> {
-        self.evaluate(args, args.values.inputs()?.for_environment(environment.clone()))
+        self.evaluate(args, &args.values.inputs()?.for_environment(environment.clone()))
     }
 
-    fn evaluate(&self, args: &SpecArgs, inputs: kiln_spec::Inputs) -> Result<kiln_spec::Loaded> {
-        let loaded = kiln_spec::load(&args.path, &inputs).map_err(|errors| self.spec_failure(&errors))?;
+    fn evaluate(&self, args: &SpecArgs, inputs: &kiln_spec::Inputs) -> Result<kiln_spec::Loaded> {
+        let loaded = kiln_spec::load(&args.path, inputs).map_err(|errors| self.spec_failure(&errors))?;
         if !loaded.warnings.is_empty() && !self.ui.json() {
             self.ui.line(loaded.warnings.render(Ui::color()).trim_end());
         }

@@ -112,7 +112,7 @@ fn dependencies(section: &Section) -> Vec<Resource> {
             .map(|package| {
                 let purl =
                     format!("pkg:deb/debian/{}@{}?arch={}", package.name, package.version, package.arch);
-                let digest = BTreeMap::from([("sha256".to_owned(), package.sha256.to_string())]);
+                let digest = BTreeMap::from([("sha256".to_owned(), package.sha256.clone())]);
                 Resource {
                     name: Some(package.name.clone()),
                     uri: Some(purl),
@@ -217,7 +217,7 @@ impl Work {
     /// The source as it was: the commit, where there is one, else the folder as it is.
     fn source(&self, asked: &Asked, folder: &Path) -> Result<PathBuf> {
         let into = self.0.join("source");
-        let Some(source) = &asked.source else { return self.copied(folder, &into) };
+        let Some(source) = &asked.source else { return copied(folder, into) };
         if source.modified {
             return Err(Failure::new(
                 Kind::Refused,
@@ -246,16 +246,6 @@ impl Work {
         Ok(into)
     }
 
-    fn copied(&self, folder: &Path, into: &Path) -> Result<PathBuf> {
-        let status = Command::new("cp").arg("-a").arg(folder.join(".")).arg(into).status()?;
-        match status.success() {
-            true => Ok(into.to_owned()),
-            false => {
-                Err(Failure::new(Kind::Failed, format!("cannot copy the source in {}", folder.display())))
-            }
-        }
-    }
-
     /// A store that shares only the downloads, which are verified by the lock.
     fn store(&self, main: &Store) -> Result<Store> {
         let fresh =
@@ -265,6 +255,15 @@ impl Work {
             std::os::unix::fs::symlink(downloads, fresh.cache().join("debian"))?;
         }
         Ok(fresh)
+    }
+}
+
+/// The files of a folder as they are.
+fn copied(folder: &Path, into: PathBuf) -> Result<PathBuf> {
+    let status = Command::new("cp").arg("-a").arg(folder.join(".")).arg(&into).status()?;
+    match status.success() {
+        true => Ok(into),
+        false => Err(Failure::new(Kind::Failed, format!("cannot copy the source in {}", folder.display()))),
     }
 }
 

@@ -54,7 +54,7 @@ pub enum ExamineError {
     Inventory(#[from] ScanError),
     /// The advisories cannot be read.
     #[error(transparent)]
-    Advisories(#[from] AdvisoryError),
+    Advisories(#[from] Box<AdvisoryError>),
     /// Its files cannot be searched.
     #[error(transparent)]
     Secrets(#[from] SecretsError),
@@ -65,7 +65,7 @@ pub enum ExamineError {
         image: Digest,
         /// The store's answer.
         #[source]
-        source: StoreError,
+        source: Box<StoreError>,
     },
 }
 
@@ -82,12 +82,12 @@ pub fn examine(request: &Request<'_>) -> Result<Examined, ExamineError> {
         (inventory(store, image), joined(secrets), joined(facts))
     });
     let inventory = inventory?;
-    let facts = facts.map_err(|source| ExamineError::Store { image: *image, source })?;
+    let facts = facts.map_err(|source| ExamineError::Store { image: *image, source: source.into() })?;
     // What came with a distribution's package has that package's fixes, whatever its own version says.
     let own = |package: &&Package| !inventory.providers.contains_key(&package.purl);
     let judged: Vec<Package> = inventory.packages.iter().filter(own).cloned().collect();
     let mut findings = match request.advisories {
-        Some(db) => Some(match_packages(db, &judged, &MatchOptions::default())?),
+        Some(db) => Some(match_packages(db, &judged, &MatchOptions::default()).map_err(Box::new)?),
         None => None,
     };
     if let Some(findings) = &mut findings {

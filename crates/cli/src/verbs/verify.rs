@@ -92,7 +92,7 @@ fn asked(args: &Args, context: &Context) -> Result<Asked> {
         let stem = file.file_stem().and_then(|stem| Name::new(stem.to_str()?).ok());
         let name = match stem {
             Some(name) if !keys.contains_key(&name) => name,
-            _ => Name::new(&format!("key-{}", index + 1))
+            _ => Name::new(format!("key-{}", index + 1))
                 .map_err(|error| Failure::from_error(Kind::Failed, &error))?,
         };
         keys.insert(name, pem);

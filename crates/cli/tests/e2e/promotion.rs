@@ -42,10 +42,10 @@ environment "prod" {{
     write(&project, "one");
     let advisory = r#"{"id":"RUSTSEC-2020-0001","modified":"2026-01-01T00:00:00Z","affected":[{"package":
         {"ecosystem":"crates.io","name":"leaky"},"ranges":[{"type":"SEMVER","events":[{"introduced":"0"}]}]}]}"#;
-    let folder = project.env.work().parent().unwrap().join("advisories");
-    fs::create_dir(&folder).unwrap();
-    fs::write(folder.join("RUSTSEC-2020-0001.json"), advisory).unwrap();
-    let folder = folder.to_str().unwrap().to_owned();
+    let folder = project.env.work().parent().expect("a folder above").join("advisories");
+    fs::create_dir(&folder).expect("a folder");
+    fs::write(folder.join("RUSTSEC-2020-0001.json"), advisory).expect("an advisory");
+    let folder = folder.to_str().expect("UTF-8").to_owned();
     project.env.kiln(["advisories", "update", "--from", &folder]).success();
     (project, ports)
 }
@@ -53,19 +53,19 @@ environment "prod" {{
 fn write(project: &Project, version: &str) {
     project.spec(&[("VERSION", version)]);
     let path = project.env.work().join("kiln.hcl");
-    let text = fs::read_to_string(&path).unwrap();
+    let text = fs::read_to_string(&path).expect("the spec");
     let listen = format!("listen = {}", project.addr.port());
     assert!(text.contains(&listen));
-    fs::write(&path, text.replace(&listen, "listen = var.port")).unwrap();
+    fs::write(&path, text.replace(&listen, "listen = var.port")).expect("the spec");
 }
 
 fn body(port: u16) -> String {
-    get(([127, 0, 0, 1], port).into(), "localhost", "/", &[]).unwrap().text()
+    get(([127, 0, 0, 1], port).into(), "localhost", "/", &[]).expect("an answer").text()
 }
 
 fn served(project: &Project, environment: &str) -> Value {
     let status = project.env.kiln(["status", "--json"]).success().json();
-    let all = status["services"].as_array().unwrap();
+    let all = status["services"].as_array().expect("services");
     all.iter().find(|it| it["environment"] == environment).cloned().unwrap_or_default()
 }
 

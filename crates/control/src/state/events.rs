@@ -60,7 +60,7 @@ pub(crate) fn failures(
     until_ms: i64,
 ) -> Result<u64, StateError> {
     let text = "SELECT count(*) FROM events WHERE environment = ? AND service = ? AND release = ?
-                AND at_ms > ? AND at_ms <= ? AND what ->> 'kind' = 'instance-failed'";
+                AND at_ms >= ? AND at_ms <= ? AND what ->> 'kind' = 'instance-failed'";
     let values =
         params![fleet.environment.as_str(), fleet.service.as_str(), fleet.release.0, from_ms, until_ms];
     Ok(sql::first(db, "count failures", text, values, |row| row.get(0))?.unwrap_or(0))
