@@ -207,14 +207,14 @@ impl<'a> Case<'a> {
     fn command(&self, requirement: &Requirement) -> String {
         let image = self.image.short();
         match requirement {
-            Requirement::BuiltFrom => "kiln bake".into(),
+            Requirement::BuiltFrom => "kiln ship".into(),
             Requirement::Tested => format!("kiln check {image}"),
             Requirement::Scanned { .. } => format!("kiln scan {image}"),
             Requirement::Signed { by } => match by.as_slice() {
                 [] => format!("kiln sign {image}"),
                 [key, ..] => format!("kiln sign {image} --key {key}"),
             },
-            Requirement::Soaked { environment, .. } => format!("kiln deploy {environment}"),
+            Requirement::Soaked { environment, .. } => format!("kiln deploy -e {environment}"),
             Requirement::Approved { .. } => format!("kiln approve {}", self.environment),
         }
     }

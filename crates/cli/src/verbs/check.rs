@@ -22,12 +22,14 @@ use crate::evidence::KeyArgs;
 /// does not hold.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Image blocks of the spec; tags or digests of the store only with --goss or --structure. Default: every image
-    /// of the spec that has checks
+    /// Image blocks of the spec, or tags and digests of the store. Default: every image of the spec that has checks
     images: Vec<String>,
     /// Folder with kiln.hcl, or the file itself
     #[arg(long, value_name = "PATH", default_value = ".")]
     spec: PathBuf,
+    /// Whose checks an image of the store must pass: an image block of the spec; not needed where only one has checks
+    #[arg(long = "as", value_name = "BLOCK", value_parser = crate::context::name)]
+    block: Option<Name>,
     /// Also run a goss file (may be given several times)
     #[arg(long, value_name = "FILE")]
     goss: Vec<PathBuf>,
@@ -99,7 +101,8 @@ fn collect(
     let blocks = blocks(args, loaded, !extra.is_empty())?;
     let mut baked = BTreeMap::new();
     if let Some(loaded) = loaded {
-        let needed: BTreeSet<Name> = blocks.iter().flat_map(|name| checking::needed(loaded, name)).collect();
+        let wanted = blocks.iter().chain(&args.block);
+        let needed: BTreeSet<Name> = wanted.flat_map(|name| checking::needed(loaded, name)).collect();
         let needed: Vec<Name> = needed.into_iter().collect();
         let done = baking::bake(context, loaded, &needed, &args.options)?;
         baked.extend(done.into_iter().map(|done| (done.name, done.image.digest)));
@@ -113,7 +116,7 @@ fn collect(
         let block = blocks.iter().find(|name| name.as_str() == label);
         works.push(match block {
             Some(name) => of_block(name, loaded, &baked, &extra),
-            None => of_store(&label, &extra)?,
+            None => of_store(&label, loaded, args.block.as_ref(), &extra)?,
         });
     }
     if let Some(work) = works.iter().find(|work| work.checks.is_empty()) {
@@ -159,13 +162,37 @@ fn of_block(
     Work { label: name.to_string(), name: name.clone(), image, checks }
 }
 
-fn of_store(label: &str, extra: &[CheckProbe]) -> Result<Work> {
+/// An image of the store with the checks of the block that it is one of.
+fn of_store(
+    label: &str,
+    loaded: Option<&Loaded>,
+    named: Option<&Name>,
+    extra: &[CheckProbe],
+) -> Result<Work> {
     let found = crate::context::store()?.resolve(label).map_err(|error| {
         Failure::from_error(Kind::NotFound, &error)
             .hint("give an image block of the spec, or what `kiln image list` shows")
     })?;
-    let name = Name::new("image").map_err(|error| Failure::from_error(Kind::Failed, &error))?;
-    let checks = given(&name, extra);
+    let all = loaded.map_or(&[][..], |loaded| &loaded.project.checks);
+    let blocks: BTreeSet<&Name> = all.iter().map(|check| &check.image).collect();
+    let block = match (named, blocks.len()) {
+        (Some(name), _) => Some(name),
+        (None, 1) => blocks.first().copied(),
+        (None, 0) => None,
+        (None, _) if !extra.is_empty() => None,
+        (None, _) => {
+            let names: Vec<&str> = blocks.iter().map(|name| name.as_str()).collect();
+            return Err(Failure::new(
+                Kind::NotFound,
+                format!("it is not said whose checks {label} must pass"),
+            )
+            .hint(format!("name the image block with --as: {}", names.join(", "))));
+        }
+    };
+    let image = Name::new("image").map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+    let name = block.cloned().unwrap_or(image);
+    let mut checks: Vec<Check> = all.iter().filter(|check| check.image == name).cloned().collect();
+    checks.extend(given(&name, extra));
     Ok(Work { label: label.to_owned(), name, image: found.digest, checks })
 }
 

@@ -75,7 +75,21 @@ fn table(packages: &[kiln_scan::Package]) -> String {
     rows.extend(packages.iter().map(|package| {
         let place = package.locations.first().map(|it| it.path.clone()).unwrap_or_default();
         let kind = package.purl.split('/').next().unwrap_or_default().trim_start_matches("pkg:");
-        vec![format!("{kind} {}", package.name), package.version.clone(), package.licenses.join(", "), place]
+        vec![
+            format!("{kind} {}", package.name),
+            package.version.clone(),
+            shortened(&package.licenses.join(", ")),
+            place,
+        ]
     }));
     columns(&rows)
+}
+
+/// A list of licences as wide as a table can bear; the documents have all of it.
+fn shortened(text: &str) -> String {
+    const WIDTH: usize = 40;
+    match text.char_indices().nth(WIDTH) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
 }

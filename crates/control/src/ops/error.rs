@@ -411,7 +411,9 @@ impl ControlError {
             Self::Address { .. } => "write an address such as \"127.0.0.1\" or \"0.0.0.0\"".into(),
             Self::Certificate { .. } => "give the absolute path".into(),
             Self::OwnPort { .. } => "give one of them another port, or run kiln as root".into(),
-            Self::Conflict(_) => "give one of them another `listen`, `host` or `path`".into(),
+            Self::Conflict(_) => {
+                "give one of them another `listen`, `host` or `path`; the `variables` of an environment can".into()
+            }
             Self::Plan { .. } | Self::Unsafe { .. } => "change the service's rollout block".into(),
             Self::NotBegun { service, .. } => {
                 format!("`kiln status` shows what it waits for; `kiln abort {service}` gives it up")

@@ -137,21 +137,43 @@ fn soaks(requires: &[Requirement]) -> Vec<(Name, Span)> {
     requires.iter().filter_map(soak).collect()
 }
 
-/// What ran long enough elsewhere, by image.
+/// How an image ran elsewhere, and what is asked of it.
+struct Fact {
+    image: Digest,
+    soaked: Soaked,
+    wanted: Span,
+}
+
+impl Fact {
+    fn lasted(&self) -> Span {
+        let millis = self.soaked.until_ms.saturating_sub(self.soaked.from_ms).max(0).unsigned_abs();
+        Span::from_millis(millis)
+    }
+
+    /// Why it is not enough; `None` when it is.
+    fn lacks(&self) -> Option<String> {
+        let (environment, failures) = (&self.soaked.environment, self.soaked.failures);
+        if failures > 0 {
+            return Some(format!("{failures} of its instances failed while it served in {environment}"));
+        }
+        let seconds = Span::from_secs(self.lasted().millis() / 1000);
+        let short = self.lasted() < self.wanted;
+        short.then(|| format!("it has served in {environment} for {seconds} of {}", self.wanted))
+    }
+}
+
+/// How the images ran elsewhere.
 fn facts(
     db: &Connection,
     images: &BTreeMap<Name, Digest>,
     wanted: &[(Name, Span)],
     now: i64,
-) -> Result<Vec<(Digest, Soaked)>, ControlError> {
+) -> Result<Vec<Fact>, ControlError> {
     let mut facts = Vec::new();
     for (service, image) in images {
         for (environment, time) in wanted {
             let Some(soaked) = soak(db, environment, service, image, now)? else { continue };
-            let lasted = soaked.until_ms.saturating_sub(soaked.from_ms).max(0).unsigned_abs();
-            if soaked.failures == 0 && lasted >= time.millis() {
-                facts.push((*image, soaked));
-            }
+            facts.push(Fact { image: *image, soaked, wanted: *time });
         }
     }
     Ok(facts)
@@ -192,7 +214,7 @@ fn soak(
 fn prove(
     witness: &Witness,
     request: &ProveRequest,
-    soaked: &[(Digest, Soaked)],
+    facts: &[Fact],
     now_ms: i64,
 ) -> Result<ProveAnswer, ControlError> {
     let ProofRules { requires, keys, .. } = &request.rules;
@@ -202,11 +224,18 @@ fn prove(
         let mut known = witness.known(&question)?;
         let lacks = |it: &Unproven| matches!(it.requirement, Requirement::Soaked { .. });
         if known.missing.iter().any(lacks) {
-            let own = soaked.iter().filter(|(digest, it)| digest == image && it.service == *service);
-            for (_, soaked) in own {
-                witness.swear(image, soaked)?;
+            let own = facts.iter().filter(|it| it.image == *image && it.soaked.service == *service);
+            for fact in own.clone().filter(|it| it.lacks().is_none()) {
+                witness.swear(image, &fact.soaked)?;
             }
             known = witness.known(&question)?;
+            for missing in &mut known.missing {
+                let Requirement::Soaked { environment, time } = &missing.requirement else { continue };
+                let asked = |it: &&Fact| it.soaked.environment == *environment && it.wanted == *time;
+                if let Some(why) = own.clone().find(asked).and_then(Fact::lacks) {
+                    *missing = Unproven { why, command: "kiln status".into(), ..missing.clone() };
+                }
+            }
         }
         services.push(Proven {
             service: service.clone(),

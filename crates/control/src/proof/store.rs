@@ -73,7 +73,9 @@ impl Proofs for StoreProofs {
             why: it.why,
             command: it.command,
         });
-        Ok(Known { evidence: found.iter().map(status).collect(), missing: missing.collect() })
+        let mut evidence: Vec<EvidenceStatus> = found.iter().map(status).collect();
+        evidence.sort_by_key(|it| std::cmp::Reverse(it.at_ms));
+        Ok(Known { evidence, missing: missing.collect() })
     }
 
     fn swear(&self, image: &Digest, soaked: &Soaked) -> Result<(), ProofError> {
