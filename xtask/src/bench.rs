@@ -13,6 +13,7 @@ mod proxy;
 mod registry;
 mod report;
 mod rollouts;
+mod scan;
 mod start;
 mod stats;
 
@@ -50,6 +51,7 @@ const ROWS: &[(&str, Measure)] = &[
     ("engine", rollouts::engine),
     ("bad-release", rollouts::bad_release),
     ("registry", registry::registry),
+    ("scan", scan::scan),
 ];
 
 /// Runs the rows that the arguments name, or all.
