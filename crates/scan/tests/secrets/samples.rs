@@ -195,7 +195,7 @@ fn with_checksums(dice: &mut Dice) -> Vec<Sample> {
     let body = format!("{}{}", "ATATT3xFfGF0", dice.of(ALNUM, 170));
     let sum = crc32fast::hash(body.as_bytes());
     samples.push(plain("atlassian-token", format!("{body}={sum:08X}"), &body[..60]));
-    let mut macaroon = b"\x02\x01\x08pypi.org\x02".to_vec();
+    let mut macaroon = b"\x02\x01\x08pypi\x2eorg\x02".to_vec();
     macaroon.push(36);
     macaroon.extend(dice.of(HEX, 36).bytes());
     macaroon.extend([0, 0, 6, 32]);
