@@ -97,6 +97,6 @@ pub(crate) fn carry_out(
 ) -> Result<DeployAnswer> {
     let answer = rolling::begin(context, control, what, prepared)?;
     let end = rolling::follow(context, control, &what.environment, &answer);
-    rolling::finish(context, control, &answer, end)?;
+    rolling::finish(context, control, &what.environment, &answer, end)?;
     Ok(answer)
 }

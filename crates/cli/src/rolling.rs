@@ -128,13 +128,14 @@ pub(crate) fn follow_rollouts(
 pub(crate) fn finish(
     context: &Context,
     control: &Control,
+    environment: &Name,
     answer: &DeployAnswer,
     end: Result<()>,
 ) -> Result<()> {
     end?;
     let status = control.call(|client| async move { client.status().await })?;
     let result = serde_json::json!({ "deploy": answer, "status": status });
-    context.ui.result(&result, || format!("{}{}", told(answer), open(&status, answer)));
+    context.ui.result(&result, || format!("{}{}", told(answer), open(&status, environment, answer)));
     Ok(())
 }
 
@@ -166,9 +167,9 @@ pub(crate) fn under_way(answer: &DeployAnswer) -> String {
     out
 }
 
-fn open(status: &StatusAnswer, answer: &DeployAnswer) -> String {
+fn open(status: &StatusAnswer, environment: &Name, answer: &DeployAnswer) -> String {
     let mut out = String::new();
-    for service in &status.services {
+    for service in status.services.iter().filter(|it| it.environment == *environment) {
         if answer.services.iter().any(|one| one.service == service.service) {
             for url in &service.urls {
                 let _ = writeln!(out, "{} is open at {url}", service.service);

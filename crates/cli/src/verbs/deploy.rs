@@ -58,6 +58,6 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let end = rolling::follow(context, &control, &args.what.environment, &answer);
-    rolling::finish(context, &control, &answer, end)?;
+    rolling::finish(context, &control, &args.what.environment, &answer, end)?;
     Ok(ExitCode::SUCCESS)
 }

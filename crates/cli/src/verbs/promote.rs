@@ -150,6 +150,9 @@ fn show(
 fn past_gate(args: &Args, context: &Context) -> Result<ExitCode> {
     let control = Control::connect()?;
     let named = args.target.as_ref().or(args.services.first());
+    if let Some(name) = &args.target {
+        known(&control, args, name)?;
+    }
     let service = super::rollback::one_service(&control, &args.environment, named)?;
     let request = PromoteRequest {
         environment: args.environment.clone(),
@@ -171,4 +174,18 @@ fn past_gate(args: &Args, context: &Context) -> Result<ExitCode> {
         }
     });
     Ok(ExitCode::SUCCESS)
+}
+
+/// A name that is neither an environment of a spec here nor a service says so.
+fn known(control: &Control, args: &Args, name: &Name) -> Result<()> {
+    let status = control.call(|client| async move { client.status().await })?;
+    let here = status.services.iter().filter(|it| it.environment == args.environment);
+    if here.into_iter().any(|it| it.service == *name) {
+        return Ok(());
+    }
+    let message =
+        format!("{name} is neither an environment of a spec here nor a service of {}", args.environment);
+    Err(Failure::new(Kind::NotFound, message).hint(
+        "to promote to an environment, run it in the folder of kiln.hcl or name that with --path; `kiln status` lists the services",
+    ))
 }

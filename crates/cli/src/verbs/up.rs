@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
     let end = rolling::follow(context, &control, &args.what.environment, &answer);
     let interrupted = matches!(&end, Err(failure) if failure.kind() == Kind::Interrupted);
     if args.detach || !interrupted {
-        rolling::finish(context, &control, &answer, end)?;
+        rolling::finish(context, &control, &args.what.environment, &answer, end)?;
         context.ui.line(format!("up in {}", ui::took(began.elapsed())));
     }
     if args.detach || context.ui.json() {
