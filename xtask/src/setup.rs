@@ -32,12 +32,14 @@ pub fn run(strictness: Strictness) -> Result<(), Error> {
     Ok(())
 }
 
-/// The search path for tests: the inherited one, then the folders of administrators' programs, then our own tools.
+/// The search path for tests: our own tools, whose Python has what tests import, then the inherited path, then the
+/// folders of administrators' programs.
 pub fn path() -> OsString {
-    let mut folders: Vec<PathBuf> =
+    let inherited: Vec<PathBuf> =
         std::env::var_os("PATH").map(|path| std::env::split_paths(&path).collect()).unwrap_or_default();
     let more = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
-    for folder in more.into_iter().chain([python::tools()]) {
+    let mut folders: Vec<PathBuf> = Vec::new();
+    for folder in [python::tools()].into_iter().chain(inherited).chain(more) {
         if !folders.contains(&folder) {
             folders.push(folder);
         }
