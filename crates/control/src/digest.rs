@@ -10,20 +10,20 @@ use sha2::{Digest as _, Sha256};
 
 /// The digest of a release's content, blind to the number of replicas.
 pub fn content_digest(content: &ReleaseContent) -> Digest {
-    let mut value = serde_json::to_value(content).unwrap_or_default();
-    if let Some(service) = value.get_mut("service").and_then(Value::as_object_mut) {
-        service.remove("replicas");
-    }
-    sort(&mut value);
-    Digest::from_bytes(Sha256::digest(value.to_string().as_bytes()).into())
+    digest_without(content, &[])
 }
 
 /// The digest of everything of a release but its image and the number of replicas: equal in two environments when the
 /// same image would run there in the same way.
 pub fn config_digest(content: &ReleaseContent) -> Digest {
+    digest_without(content, &["image"])
+}
+
+/// The digest of a content's canonical JSON, without the replicas and these fields.
+fn digest_without(content: &ReleaseContent, left_out: &[&str]) -> Digest {
     let mut value = serde_json::to_value(content).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
-        fields.remove("image");
+        fields.retain(|name, _| !left_out.contains(&name.as_str()));
     }
     if let Some(service) = value.get_mut("service").and_then(Value::as_object_mut) {
         service.remove("replicas");

@@ -141,14 +141,10 @@ fn show(context: &Context, spec: &SpecArgs, environment: &Name) -> Result<ExitCo
         if !candidates.is_empty() {
             let _ = writeln!(out, "\nwhat `kiln promote {environment}` would bring:");
         }
-        out.extend(candidates.iter().map(evidence_of));
+        out.extend(candidates.iter().map(evidence));
         out
     });
     Ok(ExitCode::SUCCESS)
-}
-
-fn evidence_of(proven: &Proven) -> String {
-    evidence(proven)
 }
 
 /// What would be promoted to an environment, with its evidence.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kiln_model::{Digest, Name, Requirement, Span};
+use kiln_model::{Digest, FleetId, Name, Requirement, Span};
 use kiln_provider::Provider;
 use rusqlite::Connection;
 
@@ -14,7 +14,6 @@ use crate::proof::{Question, Soaked, Witness};
 use crate::reconcile::{Control, append};
 use crate::state::{events, releases, rollouts};
 use crate::traffic::Traffic;
-use kiln_model::FleetId;
 
 impl<P: Provider, T: Traffic> Control<P, T> {
     /// Tells what is known about images, and what an environment misses.
