@@ -57,6 +57,7 @@ const ORDER: &[&str] = &[
     "kiln-model",
     "kiln-calendar",
     "kiln-outbound",
+    "kiln-secrets",
     "kiln-spec",
     "kiln-store",
     "kiln-attest",

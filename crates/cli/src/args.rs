@@ -149,6 +149,8 @@ pub(crate) enum Verb {
     Inspect(verbs::inspect::Args),
     /// Replace an instance by a new one
     Stop(verbs::stop::Args),
+    /// Replace all instances of a service by fresh ones of the same release, which get the secrets of now
+    Recycle(verbs::recycle::Args),
     /// Execute a command in an instance; the instance is tainted and replaced afterwards
     Exec(verbs::exec::Args),
     /// Serve images to others, and keep the registry that does

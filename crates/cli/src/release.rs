@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use kiln_model::{Digest, ImageConfig, Name, Project, ReleaseContent, Service};
+use kiln_model::{Digest, ImageConfig, Name, Project, ReleaseContent, SecretRef, Service};
 use kiln_spec::Loaded;
 
 use crate::error::{Failure, Kind, Result};
@@ -68,35 +68,48 @@ pub(crate) fn contents(
 ) -> Result<Vec<ReleaseContent>> {
     let project = &loaded.project;
     let folder = std::path::absolute(&loaded.dir)?;
-    let here = project.environments.get(environment).map(|it| it.env.clone()).unwrap_or_default();
+    let here = project.environments.get(environment);
     let one = |name: &Name| {
         let service = project.services.get(name)?;
         let image = image_of(service)?;
-        let mut configured = with_absolute_paths(service, &folder);
-        configured.env.extend(here.clone());
+        let configured = here.map_or_else(|| service.clone(), |here| service.configured(here));
         Some(ReleaseContent {
             project: project.name.clone(),
-            service: configured,
+            service: with_absolute_paths(configured, &folder),
             image: image.digest,
             config: image.config,
             checks: project.checks.iter().filter(|check| check.image == service.image).cloned().collect(),
         })
     };
-    services
-        .iter()
-        .map(|name| {
-            one(name).ok_or_else(|| Failure::new(Kind::Failed, format!("service {name} has no baked image")))
-        })
-        .collect()
+    let found = |name: &Name| {
+        let content = one(name)
+            .ok_or_else(|| Failure::new(Kind::Failed, format!("service {name} has no baked image")))?;
+        let unsaid = content.service.secrets.iter().find(|(_, secret)| secret.from.is_none());
+        match unsaid {
+            None => Ok(content),
+            Some((secret, _)) => {
+                let what =
+                    format!("nothing says where the secret {secret} of service {name} is in {environment}");
+                let block = format!("secret \"{secret}\" {{ from = \"{}\" }}", SecretRef::EXAMPLES[0]);
+                Err(Failure::new(Kind::Spec, what)
+                    .hint(format!("add to `environment \"{environment}\"`: {block}")))
+            }
+        }
+    };
+    services.iter().map(found).collect()
 }
 
 /// The control plane does not know the folder of the spec.
-fn with_absolute_paths(service: &Service, folder: &Path) -> Service {
-    let mut service = service.clone();
+fn with_absolute_paths(mut service: Service, folder: &Path) -> Service {
     let absolute = |path: &mut String| *path = folder.join(&*path).to_string_lossy().into_owned();
     for tls in service.expose.iter_mut().filter_map(|expose| expose.tls.as_mut()) {
         absolute(&mut tls.certificate);
         absolute(&mut tls.key);
+    }
+    for secret in service.secrets.values_mut() {
+        if let Some(SecretRef::File { path }) = &mut secret.from {
+            absolute(path);
+        }
     }
     service
 }

@@ -41,5 +41,6 @@ fn service(service: &str) -> Service {
         traffic: TrafficSpec::default(),
         max_disrupted: kiln_model::Amount::Percent(25),
         max_lifetime: None,
+        secrets: Default::default(),
     }
 }

@@ -35,6 +35,8 @@ pub struct LocalConfig {
     pub exe: PathBuf,
     /// Where the root trees of images are.
     pub rootfs: Arc<dyn Rootfs>,
+    /// Reads the secrets of services when their instances start.
+    pub secrets: kiln_secrets::Resolver,
     /// Whether instances run in user namespaces without a network of their own. True for everybody but root.
     pub rootless: bool,
     /// First three bytes of the instances' network as root; `None` takes one that the host does not route.
@@ -56,6 +58,7 @@ impl LocalConfig {
             home: home.into(),
             exe: exe.into(),
             rootfs,
+            secrets: kiln_secrets::Resolver::default(),
             rootless: asked || !rustix::process::geteuid().is_root(),
             subnet: None,
             log: LogRule::default(),

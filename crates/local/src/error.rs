@@ -30,6 +30,9 @@ pub enum LocalError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A secret cannot be had.
+    #[error(transparent)]
+    Secret(Box<kiln_secrets::SecretError>),
     /// The image says nothing that can be executed.
     #[error(
         "image {image} has no entrypoint and no cmd: there is nothing to run; add `entrypoint` to its image block"
@@ -90,6 +93,12 @@ pub enum LocalError {
     /// A command took too long.
     #[error("the command did not finish within {0} and was killed")]
     TooLong(kiln_model::Span),
+}
+
+impl From<kiln_secrets::SecretError> for LocalError {
+    fn from(error: kiln_secrets::SecretError) -> Self {
+        Self::Secret(Box::new(error))
+    }
 }
 
 impl LocalError {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use kiln_model::{FleetId, InstanceId};
+use kiln_model::{Delivery, FleetId, InstanceId};
 use serde::{Deserialize, Serialize};
 
 /// An instance to be: everything that does not change during its life.
@@ -25,6 +25,9 @@ pub struct Intent {
     pub argv: Vec<String>,
     /// Environment.
     pub env: BTreeMap<String, String>,
+    /// Secrets by name, and how it gets them; the values are handed over when it is started.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Delivery>,
     /// `user[:group]`, names or numbers, looked up in the image; `None` is root.
     pub user: Option<String>,
     /// Absolute working folder.

@@ -10,6 +10,7 @@
 //!                taint         present: a person executed something in it
 //!                skeleton/     mount points and /etc files laid over the image's tree
 //!                root/         where its root file system is put together, seen only by itself
+//!                secrets/      where its secrets are kept in memory, seen only by its supervisor
 //!                run/<id>/     state of the container library
 //!                config.json   OCI runtime configuration
 //!                log/current, log/1, log/2 …
@@ -106,6 +107,8 @@ impl InstanceDir {
         root = "root";
         /// Where its control groups are shown to it from.
         limits = "limits";
+        /// Where its secrets are kept in memory, seen only by its supervisor.
+        secrets = "secrets";
         /// State of the container library.
         run = "run";
         /// Present while it is ready; holds since when.

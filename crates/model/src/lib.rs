@@ -12,6 +12,7 @@ mod recipe;
 mod release;
 mod requirement;
 mod rollout;
+mod secret;
 mod service;
 
 pub use check::{
@@ -35,6 +36,7 @@ pub use rollout::{
     Against, Amount, AnalysisSpec, Approval, CanaryTraffic, Checkpoint, HeaderMatch, Metric, MetricSource,
     RolloutSpec, Sticky, Strategy, SyntheticProbe,
 };
+pub use secret::{Delivery, Secret, SecretRef, SecretRefError, is_env_name};
 pub use service::{
     Environment, Expose, Freeze, Limits, Project, Service, Tls, TrafficSpec, TrustedKey, UpgradedDrain,
     VolumeMount,

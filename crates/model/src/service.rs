@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, Bytes, Check, Name, Policy, Recipe, Requirement, RolloutSpec, Span, Strategy};
+use crate::{
+    Amount, Bytes, Check, Name, Policy, Recipe, Requirement, RolloutSpec, Secret, SecretRef, Span, Strategy,
+};
 
 /// The evaluated spec: all that `kiln.hcl` and its sister files say.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -43,6 +45,9 @@ pub struct Service {
     pub replicas: u32,
     /// Environment over the image's own.
     pub env: BTreeMap<String, String>,
+    /// Secrets by name: references, resolved when an instance starts.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Secret>,
     /// Arguments instead of the image's `cmd`.
     pub args: Option<Vec<String>>,
     /// What is reachable from outside.
@@ -157,6 +162,9 @@ pub struct Environment {
     /// Environment variables of every service here, over those of its block.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Where the secrets of the services are here, by name, over what their own blocks say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, SecretRef>,
     /// When nothing is deployed.
     #[serde(default)]
     pub freezes: Vec<Freeze>,
@@ -203,6 +211,19 @@ fn quarter() -> Amount {
 }
 
 impl Service {
+    /// The service as an environment configures it: with the environment's variables over its own, and with its secrets
+    /// where the environment has them.
+    pub fn configured(&self, here: &Environment) -> Self {
+        let mut service = self.clone();
+        service.env.extend(here.env.clone());
+        for (name, secret) in &mut service.secrets {
+            if let Some(from) = here.secrets.get(name) {
+                secret.from = Some(from.clone());
+            }
+        }
+        service
+    }
+
     /// How long requests wait while no instance can take one.
     pub fn hold(&self) -> Span {
         let usual = match self.rollout.strategy {

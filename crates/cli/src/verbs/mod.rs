@@ -30,6 +30,7 @@ pub(crate) mod ps;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod quarantine;
+pub(crate) mod recycle;
 pub(crate) mod registry;
 pub(crate) mod resume;
 pub(crate) mod retry;
@@ -96,6 +97,7 @@ pub(crate) fn run(verb: Verb, context: &Context) -> Result<ExitCode> {
         Verb::Logs(args) => logs::run(&args, context),
         Verb::Inspect(args) => inspect::run(&args, context),
         Verb::Stop(args) => stop::run(&args, context),
+        Verb::Recycle(args) => recycle::run(&args, context),
         Verb::Exec(args) => exec::run(&args, context),
         Verb::Registry(args) => registry::run(&args, context),
         Verb::Serve(args) => serve::run(&args),

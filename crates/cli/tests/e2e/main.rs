@@ -16,5 +16,6 @@ mod promotion;
 mod registries;
 mod registry;
 mod reproducible;
+mod secrets;
 mod strategies;
 mod support;

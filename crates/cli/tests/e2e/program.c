@@ -94,6 +94,11 @@ static void answer(int fd, const char *path) {
         snprintf(body, sizeof body, "%s\n", file < 0 ? strerror(errno) : "written");
         if (file >= 0) close(file);
     }
+    const char *named = "/env?name=";
+    if (!strncmp(path, named, strlen(named))) {
+        const char *value = getenv(path + strlen(named));
+        snprintf(body, sizeof body, "%s", value ? value : "unset");
+    }
     int length = snprintf(head, sizeof head, "HTTP/1.1 %s\r\nContent-Length: %zu\r\n%s\r\n%s", status, strlen(body),
                           atomic_load(&stopping) ? "Connection: close\r\n" : "", body);
     send_all(fd, head, length);

@@ -26,6 +26,11 @@ impl<P: Provider, T: Traffic> Control<P, T> {
     pub async fn deploy(&self, request: DeployRequest) -> Result<DeployAnswer, ControlError> {
         let peers = self.peers().clone();
         let proof = self.proof(&request).await?;
+        for release in &request.releases {
+            let service = release.service.name.clone();
+            let ready = self.provider().check(release).await;
+            ready.map_err(|source| ControlError::NotReady { service, source })?;
+        }
         self.intend(move |db, now| deploy(db, &request, proof.as_ref(), &peers, now)).await
     }
 }

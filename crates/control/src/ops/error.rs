@@ -114,6 +114,15 @@ pub enum ControlError {
         #[source]
         source: PlanError,
     },
+    /// What its instances need from elsewhere is not there.
+    #[error("service {service} is not deployed: its instances could not start")]
+    NotReady {
+        /// Which.
+        service: Name,
+        /// What is missing.
+        #[source]
+        source: ProviderError,
+    },
     /// The content was rolled back from.
     #[error(
         "service {service}: this content is in quarantine since release {release} was rolled back: {reason}"
@@ -375,6 +384,7 @@ impl ControlError {
             | Self::Hand(_)
             | Self::NothingFailed { .. }
             | Self::Frozen { .. }
+            | Self::NotReady { .. }
             | Self::SameContent { .. }
             | Self::Serves { .. } => ErrorKind::Conflict,
             Self::Protected(_) | Self::NotThere { .. } | Self::Unproven { .. } => ErrorKind::Unproven,
@@ -411,6 +421,7 @@ impl ControlError {
             Self::Address { .. } => "write an address such as \"127.0.0.1\" or \"0.0.0.0\"".into(),
             Self::Certificate { .. } => "give the absolute path".into(),
             Self::OwnPort { .. } => "give one of them another port, or run kiln as root".into(),
+            Self::NotReady { .. } => "nothing was changed; put it there and deploy again".into(),
             Self::Conflict(_) => {
                 "give one of them another `listen`, `host` or `path`; the `variables` of an environment can".into()
             }

@@ -283,6 +283,7 @@ pub(crate) fn content(service: &str, build: u8) -> ReleaseContent {
             traffic: TrafficSpec::default(),
             max_disrupted: kiln_model::Amount::Percent(25),
             max_lifetime: None,
+            secrets: Default::default(),
         },
         image: Digest::from_bytes([build; 32]),
         config: ImageConfig { ports: BTreeMap::from([(name("http"), http)]), ..ImageConfig::default() },

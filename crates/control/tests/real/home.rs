@@ -132,6 +132,7 @@ impl Home {
                 traffic: TrafficSpec::default(),
                 max_disrupted: kiln_model::Amount::Percent(25),
                 max_lifetime: None,
+                secrets: Default::default(),
             },
             image: self.image,
             config: ImageConfig {

@@ -42,6 +42,7 @@ pub(super) fn of(
         tree,
         argv,
         env: environment(id, &spec.release),
+        secrets: service.secrets.iter().map(|(name, secret)| (name.clone(), secret.delivery)).collect(),
         user: config.user.clone(),
         workdir: config.workdir.clone().unwrap_or_else(|| "/".into()),
         network,

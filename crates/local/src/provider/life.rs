@@ -77,11 +77,16 @@ async fn start(inner: &Arc<Inner>, id: &InstanceId) -> Result<Option<Supervisor>
         }
     }
     let Some(spec) = spec_of(inner, id) else { return Ok(None) };
+    let secrets = inner.config.secrets.resolve(&spec.release.content.service.secrets).await?;
     let name = id.clone();
     inner.blocking(move |inner| prepare(inner, &name, &spec)).await?;
     let exe = &inner.config.exe;
-    let supervisor = Supervisor::spawn(exe, &inner.layout.instance(id))
+    let mut supervisor = Supervisor::spawn(exe, &inner.layout.instance(id))
         .map_err(|source| LocalError::Supervisor { exe: exe.clone(), source })?;
+    if !secrets.is_empty() {
+        // A supervisor that has died meanwhile has said why.
+        let _ = supervisor.hand_over(&secrets).await;
+    }
     Ok(Some(supervisor))
 }
 

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use kiln_model::{FleetId, InstanceId};
+use kiln_model::{FleetId, InstanceId, ReleaseContent};
 use kiln_provider::{
     ExecRequest, ExecResult, FleetSpec, Observation, Phase, Provider, ProviderError, RetireReason,
 };
@@ -274,6 +274,14 @@ impl Inner {
 }
 
 impl Provider for LocalProvider {
+    async fn check(&self, release: &ReleaseContent) -> Result<(), ProviderError> {
+        let service = &release.service;
+        let had = self.inner.config.secrets.resolve(&service.secrets).await.map(drop);
+        had.map_err(|error| {
+            LocalError::from(error).provider("start", format!("instances of {}", service.name))
+        })
+    }
+
     async fn ensure_fleet(&self, spec: &FleetSpec, size: u32) -> Result<(), ProviderError> {
         let id = spec.release.fleet();
         fleet::ensure(&self.inner, spec.clone(), size).await.map_err(|error| match error {

@@ -14,6 +14,7 @@ use tokio::process::{Child, Command};
 use crate::files;
 use crate::intent::Status;
 use crate::layout::InstanceDir;
+use crate::sandbox::secrets::{self, Values};
 use crate::shim::protocol::Request;
 
 /// A connection on which the supervisor tells every change of the status.
@@ -50,6 +51,11 @@ impl Supervisor {
         stream.set_nonblocking(true)?;
         let stream = BufReader::new(UnixStream::from_std(stream)?);
         Ok(Self { stream, line: Vec::new(), _child: child })
+    }
+
+    /// Gives the supervisor of a new instance its secrets.
+    pub(super) async fn hand_over(&mut self, values: &Values) -> io::Result<()> {
+        self.stream.get_mut().write_all(secrets::pack(values).bytes()).await
     }
 
     /// The next status; `None` once the supervisor is gone. May be dropped at any moment without losing anything.

@@ -7,6 +7,7 @@ pub(crate) mod executor;
 pub(crate) mod explain;
 pub(crate) mod rootfs;
 pub(crate) mod seccomp;
+pub(crate) mod secrets;
 pub(crate) mod spec;
 pub(crate) mod tree;
 pub(crate) mod user;

@@ -14,6 +14,7 @@ use oci_spec::runtime::{
 };
 
 use super::caps;
+use super::secrets;
 use super::user::User;
 use crate::intent::{Intent, Volume, VolumeSource};
 
@@ -69,6 +70,8 @@ pub(crate) struct Given<'a> {
     pub(crate) single_user: bool,
     /// Folders of its control groups, and where it sees them.
     pub(crate) limits: Vec<(PathBuf, String)>,
+    /// The folder with those of its secrets that are files.
+    pub(crate) secret_files: Option<PathBuf>,
 }
 
 /// Builds the configuration.
@@ -174,6 +177,11 @@ fn mounts(given: &Given<'_>) -> Result<Vec<Mount>, OciSpecError> {
     }
     for volume in &given.intent.volumes {
         mounts.push(volume_mount(volume, &uid, &gid)?);
+    }
+    // After the volumes: one of them may be around it.
+    if let Some(folder) = &given.secret_files {
+        let options = ["bind", "ro", "nosuid", "noexec", "nodev"];
+        mounts.push(mount(secrets::PLACE, "bind", &folder.to_string_lossy(), &options)?);
     }
     Ok(mounts)
 }

@@ -21,7 +21,7 @@ use crate::intent::{Intent, ShimPhase, Status};
 use crate::layout::InstanceDir;
 use crate::sandbox::executor::{Launch, this_process};
 use crate::sandbox::tree::Tree;
-use crate::sandbox::{seccomp, user};
+use crate::sandbox::{seccomp, secrets, user};
 
 /// Exit code when the command could not be executed at all; the one that shells and Docker use.
 const NOT_EXECUTED: u8 = 126;
@@ -48,11 +48,14 @@ fn run(dir: &InstanceDir, user: Option<&str>, argv: &[String]) -> Result<u8, Sta
     let user = user::look_up(&tree, user.or(intent.user.as_deref()))?;
     join_group(&intent);
     join_supervisor(&status, intent.rootless)?;
+    let mut env = environment(&intent, &user);
+    let kept = secrets::kept_variables(&dir.secrets(), &intent.secrets);
+    env.extend(kept.doing("read the instance's secrets")?);
     let (report, report_end) = pipe_with(PipeFlags::CLOEXEC).doing("make a pipe")?;
     let launch = Launch {
         filters: Arc::new(seccomp::filters()?),
         argv: argv.into(),
-        env: environment(&intent, &user).into_iter().collect(),
+        env: env.into_iter().collect(),
         report: Arc::new(report_end.into()),
         parent: Arc::new(this_process().doing("watch over itself")?),
     };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::intent::{Intent, ShimPhase, Status};
 use crate::layout::InstanceDir;
 use crate::net::{inside, names};
 use crate::sandbox::executor::{Launch, this_process};
+use crate::sandbox::secrets::{self, Values};
 use crate::sandbox::tree::Tree;
 use crate::sandbox::user::{self, User};
 use crate::sandbox::userns::Mapping;
@@ -36,13 +38,21 @@ pub(super) struct Started {
 }
 
 /// Makes the sandbox and starts the program; notes in the status how far it came.
-pub(super) fn start(dir: &InstanceDir, status: &mut Status) -> Result<Started, StartError> {
+pub(super) fn start(
+    dir: &InstanceDir,
+    starter: Option<&UnixStream>,
+    status: &mut Status,
+) -> Result<Started, StartError> {
     detach().doing("leave the starter's session")?;
     let intent: Option<Intent> = files::read_json(&dir.intent()).doing("read the intent")?;
     let intent = intent.ok_or_else(|| StartError::NoIntent(dir.intent()))?;
+    let values = match intent.secrets.is_empty() {
+        true => Values::new(),
+        false => secrets::receive(starter).doing("take the secrets over")?,
+    };
     let listener = files::listen(&dir.socket()).doing("listen for those who ask")?;
     let group = join_group(&intent, status);
-    let started = in_group(dir, &intent, &group, status);
+    let started = in_group(dir, &intent, &values, &group, status);
     // The supervisor's own memory and processes are not the instance's. One that cannot leave costs a little of both.
     let _ = group.leave();
     // The library has closed this process to others of its user, such as those that execute commands in the instance.
@@ -60,6 +70,7 @@ pub(super) fn start(dir: &InstanceDir, status: &mut Status) -> Result<Started, S
 fn in_group(
     dir: &InstanceDir,
     intent: &Intent,
+    values: &Values,
     group: &Group,
     status: &mut Status,
 ) -> Result<(i32, [OwnedFd; 2]), StartError> {
@@ -84,9 +95,16 @@ fn in_group(
     let limits = view_of_limits(dir, intent, group, status);
     decoy::cover(dir.path()).doing("cover the control groups")?;
     rootfs::assemble(&dir.skeleton(), &intent.tree, &dir.root())?;
-    let given = spec::Given { intent, user: &user, root: &dir.root(), single_user, limits };
+    let secret_files = match values.is_empty() {
+        true => None,
+        false => secrets::keep(&dir.secrets(), &intent.secrets, values, &user)
+            .doing("keep the secrets in memory")?,
+    };
+    let given = spec::Given { intent, user: &user, root: &dir.root(), single_user, limits, secret_files };
     files::write_json(&dir.config(), &spec::build(&given)?).doing("write the configuration")?;
-    launch(dir, intent, &user, &tree, status)
+    let mut env = environment(intent, &user);
+    env.extend(secrets::variables(&intent.secrets, values));
+    launch(dir, intent, env, &tree, status)
 }
 
 /// Language runtimes size themselves by the limits they find in their control group, so those with limits may see
@@ -149,7 +167,7 @@ fn enter_namespaces(intent: &Intent, user: &User) -> Result<bool, StartError> {
 fn launch(
     dir: &InstanceDir,
     intent: &Intent,
-    user: &User,
+    env: BTreeMap<String, String>,
     tree: &Tree,
     status: &mut Status,
 ) -> Result<(i32, [OwnedFd; 2]), StartError> {
@@ -159,7 +177,7 @@ fn launch(
     let launch = Launch {
         filters: Arc::new(seccomp::filters()?),
         argv: intent.argv.clone().into(),
-        env: environment(intent, user).into_iter().collect(),
+        env: env.into_iter().collect(),
         report: Arc::new(report_end.into()),
         parent: Arc::new(this_process().doing("watch over itself")?),
     };

@@ -32,7 +32,7 @@ pub(super) fn main(folder: &Path) -> ExitCode {
     };
     let mut status = Status { shim_pid: std::process::id(), boot: files::boot_id(), ..Status::default() };
     let starter = starter();
-    match start(&dir, &mut status) {
+    match start(&dir, starter.as_ref(), &mut status) {
         Ok(started) => {
             tell(&dir, starter.as_ref(), &status);
             become_keeper(&dir, &lock, &started, starter.as_ref(), status)

@@ -12,6 +12,7 @@ mod limits;
 mod log;
 mod network;
 mod sandbox;
+mod secrets;
 mod stop;
 mod volumes;
 mod world;
@@ -65,6 +66,7 @@ fn all() -> Vec<Case> {
         log::cases(),
         network::cases(),
         sandbox::cases(),
+        secrets::cases(),
         stop::cases(),
         volumes::cases(),
     ];

@@ -140,6 +140,13 @@ int main(int argc, char **argv) {
     if (!strcmp(what, "touch")) { int fd = make(argv[2]); if (fd < 0) perror(argv[2]); return fd < 0; }
     if (!strcmp(what, "exists")) return access(argv[2], F_OK) != 0;
     if (!strcmp(what, "print")) { copy(argv[2], ""); return 0; }
+    if (!strcmp(what, "has")) {
+        static char bytes[1 << 16];
+        int fd = open(argv[2], O_RDONLY);
+        ssize_t got = fd < 0 ? -1 : read(fd, bytes, sizeof bytes);
+        return got < 0 || !memmem(bytes, got, argv[3], strlen(argv[3]));
+    }
+    if (!strcmp(what, "getenv")) { const char *value = getenv(argv[2]); puts(value ? value : "unset"); return 0; }
     if (!strcmp(what, "call")) return call(argv[2], atoi(argv[3]));
     if (!strcmp(what, "stat")) {
         struct stat it;

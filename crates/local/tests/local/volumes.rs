@@ -17,7 +17,11 @@ fn declare(path: &str) -> VolumeDecl {
     VolumeDecl { path: path.into(), size: None }
 }
 
-async fn run(provider: &LocalProvider, instance: &InstanceObservation, argv: &[&str]) -> (i32, String) {
+pub(crate) async fn run(
+    provider: &LocalProvider,
+    instance: &InstanceObservation,
+    argv: &[&str],
+) -> (i32, String) {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
     let request = ExecRequest { argv, timeout: Span::from_secs(60), user: None };
     let result = provider.exec(&instance.id, &request).await.unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use kiln_calendar::FreezeError;
 use kiln_model::{Environment, Freeze, Name, Requirement, RequirementError, TrustedKey};
 
+use super::secret;
 use crate::eval::World;
 use crate::read::Section;
 use crate::report::Problem;
@@ -31,6 +32,7 @@ pub(super) fn build(world: &World<'_>, section: &Section<'_>, position: usize) -
         requires,
         position: Some(position),
         env: section.map("env"),
+        secrets: secret::of_environment(world, section),
         freezes: section.all("freeze").filter_map(|block| freeze(world, block)).collect(),
     }
 }

@@ -13,6 +13,7 @@ mod policy;
 mod preset;
 mod relations;
 mod rollout;
+mod secret;
 mod service;
 mod steps;
 mod strategy;
@@ -47,6 +48,7 @@ pub(crate) fn project(
     let checks = of("check").filter_map(|section| check::build(world, &images, section)).collect();
     let keys = of("key").filter_map(environment::key).collect();
     let environments = environments(world, of("environment"), &keys);
+    secret::check_all(world, &services, &environments, of("environment"));
     Project {
         name,
         images: images.into_iter().map(|(name, draft)| (name, draft.recipe)).collect(),

@@ -7,6 +7,7 @@ use kiln_model::{Amount, Base, Limits, Name, Service, TrafficSpec, UpgradedDrain
 use super::expose::{self, ExposeDraft};
 use super::image::ImageDraft;
 use super::rollout;
+use super::secret::{self, SecretDraft};
 use crate::eval::World;
 use crate::language::token;
 use crate::read::Section;
@@ -23,6 +24,7 @@ pub(crate) struct ServiceDraft {
     pub(crate) exposes: Vec<ExposeDraft>,
     /// Where each item of `depends_on` is.
     pub(crate) needs: Vec<(Name, Place)>,
+    pub(crate) secrets: Vec<SecretDraft>,
 }
 
 pub(crate) struct Builder<'b> {
@@ -41,12 +43,14 @@ impl Builder<'_> {
         let needs = needs(section);
         let exposes: Vec<_> =
             section.all("expose").filter_map(|block| expose::build(self.world, block, sound)).collect();
+        let secrets = secret::of_service(self.world, section);
         let replicas = section.whole("replicas").unwrap_or(1);
         let service = Service {
             name: section.name()?,
             image: image.or_else(|| section.name())?,
             replicas,
             env: section.map("env"),
+            secrets: secrets.iter().map(|draft| (draft.name.clone(), draft.secret.clone())).collect(),
             args: section.texts("args"),
             expose: exposes.iter().map(|draft| draft.expose.clone()).collect(),
             volumes: self.volumes(section, sound),
@@ -60,7 +64,7 @@ impl Builder<'_> {
             max_disrupted: self.max_disrupted(section),
             max_lifetime: section.span("max_lifetime"),
         };
-        Some(ServiceDraft { service, exposes, needs })
+        Some(ServiceDraft { service, exposes, needs, secrets })
     }
 
     fn max_disrupted(&self, section: &Section<'_>) -> Amount {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use kiln_model::{Bytes, Name, Span};
+use kiln_model::{Bytes, Name, Span, is_env_name};
 
 use super::kind::{Kind, Mismatch, Part};
 use super::kind_text::{self, header_value, iso_duration, share, token};
@@ -180,7 +180,7 @@ impl Kind {
 
     fn field_mismatch(self, key: &str, field: &Value) -> Option<Mismatch> {
         let part = Part::Field(key.to_owned());
-        if self == Self::EnvMap && !env_name(key) {
+        if self == Self::EnvMap && !is_env_name(key) {
             let help = "names have letters, digits and underscores, and do not begin with a digit";
             let fault = format!("{key:?} is not a name for one");
             return Some(Mismatch { help: Some(help.into()), ..self.part_mismatch(part, &fault) });
@@ -327,11 +327,6 @@ fn mode(text: &str) -> bool {
 
 fn absolute(text: &str) -> bool {
     text.starts_with('/') && !text.split('/').any(|part| part == ".." || part == ".")
-}
-
-pub(crate) fn env_name(text: &str) -> bool {
-    let letter = |c: char| c.is_ascii_alphabetic() || c == '_';
-    text.starts_with(letter) && text.chars().all(|c| letter(c) || c.is_ascii_digit())
 }
 
 /// `example.com`, `*.example.com`; labels as in RFC 1123.

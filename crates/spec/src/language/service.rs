@@ -120,14 +120,36 @@ static TRAFFIC: Block = block(
     &[],
 );
 
-static SECRET: Block = Block {
-    without_effect: true,
-    ..block(
-        "secret",
-        Label::Text(" \"DATABASE_URL\""),
-        Count::Unique,
-        "A secret as environment variable, resolved at launch.",
-        &[required("from", Kind::Text, "Where it is, such as \"vault://kv/web#url\".")],
-        &[],
-    )
-};
+/// Where a secret is and how it is handed over.
+static SECRET: Block = block(
+    "secret",
+    Label::Text(" \"DATABASE_URL\""),
+    Count::Unique,
+    "A secret that instances get when they start: an environment variable, or a file in memory. Spec, image and release \
+     hold where it is, never the value.",
+    &[
+        attribute(
+            "from",
+            Kind::Text,
+            "Where it is: `file:///path` (`file:path` below the spec's folder), `env://NAME` of the control plane's own \
+             environment, or `vault://mount/path#field`, with `?version=3` before the `#` for that version. May be left \
+             out where every environment that is deployed to says it.",
+        ),
+        attribute(
+            "as",
+            Kind::Choice(&["env", "file"]),
+            "`env`: a variable of the block's name; `file`: /run/secrets/ and the block's name. Default \"env\".",
+        ),
+    ],
+    &[],
+);
+
+/// Where services' secrets are in one environment.
+pub(super) static SECRET_HERE: Block = block(
+    "secret",
+    Label::Text(" \"DATABASE_URL\""),
+    Count::Unique,
+    "Where the secret of this name is here, for every service that has one.",
+    &[required("from", Kind::Text, "Where it is, as in a service's `secret`.")],
+    &[],
+);

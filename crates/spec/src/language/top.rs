@@ -3,7 +3,7 @@
 use super::check::CHECK;
 use super::image::IMAGE;
 use super::policy::POLICY;
-use super::service::SERVICE;
+use super::service::{SECRET_HERE, SERVICE};
 use super::{Block, Count, Kind, Label, attribute, block, required};
 
 /// The file.
@@ -71,7 +71,7 @@ static ENVIRONMENT: Block = block(
         ),
         attribute("provider", Kind::Choice(&["local"]), "What runs the instances. Default \"local\"."),
     ],
-    &[&VARIABLES, &FREEZE],
+    &[&VARIABLES, &SECRET_HERE, &FREEZE],
 );
 
 static VARIABLES: Block = Block {

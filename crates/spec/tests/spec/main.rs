@@ -12,4 +12,5 @@ mod policies;
 mod robustness;
 mod rollouts;
 mod scaffold;
+mod secrets;
 mod support;
