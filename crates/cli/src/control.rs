@@ -14,6 +14,9 @@ use crate::home::Home;
 /// A cold start reads the state and adopts instances; anything beyond this is a fault worth telling.
 const START_LIMIT: Duration = Duration::from_secs(20);
 
+/// Between two tries to start a control plane while another one has the home.
+const STEP_BACK: Duration = Duration::from_millis(200);
+
 /// The kernel takes no longer to tear a killed process down, its sockets included.
 const DYING: Duration = Duration::from_secs(2);
 
@@ -62,8 +65,12 @@ impl Control {
                 return Ok(control);
             }
             if let Some(status) = child.try_wait()? {
-                // Another `kiln up` may have won the race to start it.
-                return Self::find()?.ok_or_else(|| died(&home, &status.to_string()));
+                if status.code() != Some(Kind::Refused as i32) {
+                    return Self::find()?.ok_or_else(|| died(&home, &status.to_string()));
+                }
+                // Another one has the home, and is on its way up or down.
+                std::thread::sleep(STEP_BACK);
+                child = start(&home)?;
             }
             std::thread::sleep(Duration::from_millis(3));
         }

@@ -78,7 +78,7 @@ fn a_websocket_that_ends_without_a_goodbye_is_lost() {
     });
     let report = websockets(addr, 0, |_, failed| failed >= 2);
     assert!(report.failed >= 2 && report.websockets.told == 0, "{report}");
-    assert!(report.failures[0].contains("without a Close frame"), "{report}");
+    assert!(report.failures.keys().any(|what| what.contains("without a Close frame")), "{report}");
 }
 
 #[test]

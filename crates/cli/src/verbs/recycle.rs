@@ -87,7 +87,9 @@ fn wait(
     let mut told = old.len();
     loop {
         let now = here(control, request)?;
-        let stay = now.iter().filter(|it| old.contains(&it.observed.id) && !leaves(it)).count();
+        // One that leaves goes on serving until its replacement does.
+        let stays = |it: &&InstanceStatus| old.contains(&it.observed.id) && (it.serving || !leaves(it));
+        let stay = now.iter().filter(stays).count();
         let starting = now.iter().any(|it| it.observed.phase < Phase::Ready);
         if stay < told {
             context.ui.line(format!("{} of {} replaced", old.len() - stay, old.len()));

@@ -35,7 +35,7 @@ fn text(status: &StatusAnswer) -> String {
     for problem in &status.problems {
         let _ = writeln!(
             out,
-            "{} {}: {} ({} times, since {})",
+            "{} {}: {} ({}× in {})",
             "problem:".red().bold(),
             problem.what,
             problem.why,

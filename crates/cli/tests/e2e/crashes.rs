@@ -184,3 +184,22 @@ fn the_data_plane_serves_its_last_table_without_a_control_plane() {
     assert!(project.env.serve_pid().is_none());
     project.env.kiln(["down"]).success();
 }
+
+#[test]
+fn a_home_that_another_one_still_holds_is_waited_for() {
+    let project = Project::new("");
+    let run = project.env.kiln_home().join("run");
+    std::fs::create_dir_all(&run).unwrap();
+    // As a control plane does that has not begun to listen yet, or is just saying its last word.
+    let held = std::fs::File::create(run.join("serve.lock")).unwrap();
+    held.lock().unwrap();
+    project.spec(&[]);
+    let mut up = project.env.spawn(["up", "-d"]);
+    let log = project.env.kiln_home().join("log/serve.log");
+    let refused =
+        || std::fs::read_to_string(&log).is_ok_and(|text| text.contains("a control plane already runs"));
+    wait_until("a control plane that gave way", SOON, refused);
+    drop(held);
+    assert_eq!(up.wait(SOON), Some(0), "{}", up.stderr());
+    assert!(project.body().is_some());
+}

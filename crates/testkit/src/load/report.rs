@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::{Response, Shared};
 
-/// Most failures that are told one by one.
+/// Most kinds of failures that are told.
 const TOLD: usize = 20;
 
 /// What came of the load.
@@ -17,8 +17,8 @@ pub struct LoadReport {
     pub answered: u64,
     /// Requests lost or answered with 5xx.
     pub failed: u64,
-    /// The first failures, with the time since the beginning.
-    pub failures: Vec<String>,
+    /// What failed, how often, and when for the first time since the beginning.
+    pub failures: BTreeMap<String, (u64, Duration)>,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Answers by the first line of the body (at most 100 characters): which release answered.
@@ -55,7 +55,7 @@ impl Default for LoadReport {
         Self {
             answered: 0,
             failed: 0,
-            failures: Vec::new(),
+            failures: BTreeMap::new(),
             statuses: BTreeMap::new(),
             answers: BTreeMap::new(),
             spans: BTreeMap::new(),
@@ -101,8 +101,9 @@ impl LoadReport {
     pub(super) fn add(&mut self, other: Self) {
         self.answered += other.answered;
         self.failed += other.failed;
-        self.failures.extend(other.failures);
-        self.failures.truncate(TOLD);
+        for (what, (count, first)) in other.failures {
+            self.failed(what, count, first);
+        }
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }
@@ -143,9 +144,12 @@ impl LoadReport {
         self.failed += 1;
         self.failed_at.push(since);
         shared.failed.fetch_add(1, Ordering::Relaxed);
-        if self.failures.len() < TOLD {
-            self.failures.push(format!("after {since:?}: {what}"));
-        }
+        self.failed(what.to_string(), 1, since);
+    }
+
+    fn failed(&mut self, what: String, count: u64, first: Duration) {
+        let known = self.failures.entry(what).or_insert((0, first));
+        *known = (known.0 + count, known.1.min(first));
     }
 }
 
@@ -158,6 +162,9 @@ impl fmt::Display for LoadReport {
         if self.websockets != WebSockets::default() {
             writeln!(f, "{:?}", self.websockets)?;
         }
-        self.failures.iter().try_for_each(|failure| writeln!(f, "  {failure}"))
+        for (what, (count, first)) in self.failures.iter().take(TOLD) {
+            writeln!(f, "  {count} times, first after {first:?}: {what}")?;
+        }
+        Ok(())
     }
 }
