@@ -142,7 +142,7 @@ impl Load {
             report.add(worker.join().expect("a worker of the load generator"));
         }
         report.latencies.sort_unstable();
-        report.failed_at.sort_unstable();
+        report.failed_at.sort_unstable_by_key(|during| during.start);
         report.took = self.begun.elapsed();
         report.begun_at = self.begun_at;
         report

@@ -40,7 +40,7 @@ fn caught(project: &Project, name: &str, bad: Variables<'_>) -> Caught {
     let ended = Duration::from_millis(back["at_ms"].as_u64().expect("a time"));
     let begun = report.begun_at.duration_since(UNIX_EPOCH).expect("after 1970");
     // A failure is noticed by its client a little after it has happened.
-    let late = report.failed_at.iter().filter(|at| begun + **at > ended + Duration::from_secs(5)).count();
+    let late = report.failed_at.iter().filter(|at| begun + at.start > ended + Duration::from_secs(5)).count();
     assert_eq!(late, 0, "requests failed after everything was said to be well: {report}");
     Caught { report, reason: back["reason"].as_str().expect("a reason").to_owned() }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
@@ -25,8 +26,9 @@ pub struct LoadReport {
     pub answers: BTreeMap<String, u64>,
     /// For each such line, when it came first, and when the last request was sent that it answered, since the beginning.
     pub spans: BTreeMap<String, (Duration, Duration)>,
-    /// When each failed request was sent, or a WebSocket was seen to be cut, since the beginning, ascending.
-    pub failed_at: Vec<Duration>,
+    /// From when each failed request was sent to when it was seen to have failed, since the beginning, in the order of
+    /// the former; for a WebSocket that was cut, both are when that was seen.
+    pub failed_at: Vec<Range<Duration>>,
     /// WebSockets.
     pub websockets: WebSockets,
     /// Time to the end of each answer, ascending.
@@ -136,15 +138,17 @@ impl LoadReport {
         *self.answers.entry(line.clone()).or_default() += 1;
         self.spanned(line, (since, since.saturating_sub(took)));
         if response.status >= 500 {
-            self.fail(shared, since.saturating_sub(took), &format!("status {}", response.status));
+            let during = since.saturating_sub(took)..since;
+            self.fail(shared, during, &format!("status {}", response.status));
         }
     }
 
-    pub(super) fn fail(&mut self, shared: &Shared, since: Duration, what: &dyn fmt::Display) {
+    pub(super) fn fail(&mut self, shared: &Shared, during: Range<Duration>, what: &dyn fmt::Display) {
         self.failed += 1;
-        self.failed_at.push(since);
+        let first = during.start;
+        self.failed_at.push(during);
         shared.failed.fetch_add(1, Ordering::Relaxed);
-        self.failed(what.to_string(), 1, since);
+        self.failed(what.to_string(), 1, first);
     }
 
     fn failed(&mut self, what: String, count: u64, first: Duration) {

@@ -39,11 +39,16 @@ pub(super) fn work(plan: &LoadPlan, shared: &Shared, begun: Instant) -> LoadRepo
             Ok(Course::Ended) => report.websockets.ended += 1,
             Ok(Course::Refused(status)) => {
                 *report.statuses.entry(status).or_default() += 1;
-                report.fail(shared, asked, &format!("a WebSocket was refused with {status}"));
+                report.fail(
+                    shared,
+                    asked..begun.elapsed(),
+                    &format!("a WebSocket was refused with {status}"),
+                );
                 std::thread::sleep(PACE);
             }
             Err(error) => {
-                report.fail(shared, begun.elapsed(), &format!("a WebSocket was cut: {error}"));
+                let now = begun.elapsed();
+                report.fail(shared, now..now, &format!("a WebSocket was cut: {error}"));
                 std::thread::sleep(PACE);
             }
         }

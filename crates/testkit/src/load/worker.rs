@@ -77,12 +77,13 @@ impl Client {
             self.due = if late { now + self.pace } else { self.due + self.pace };
             match self.ask(connection.take()) {
                 Err(error) => {
-                    self.report.fail(&self.shared, now - self.begun, &error);
+                    self.report.fail(&self.shared, now - self.begun..self.begun.elapsed(), &error);
                     self.rest();
                 }
                 Ok((open, response)) => {
                     connection = Some(open).filter(|_| !response.closes && self.kind != Kind::Fresh);
-                    self.report.answer(&self.shared, self.begun.elapsed(), now.elapsed(), &response);
+                    let took = now.elapsed();
+                    self.report.answer(&self.shared, now - self.begun + took, took, &response);
                     if response.status >= 500 {
                         self.rest();
                     }
