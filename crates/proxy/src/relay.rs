@@ -58,10 +58,16 @@ where
 
     /// Carries bytes until both sides have ended, one has failed, or nothing has moved for `silence` (zero: for ever).
     pub(crate) async fn run(&mut self, watch: &Watch, silence: Duration) -> io::Result<()> {
-        std::future::poll_fn(|cx| self.poll(cx, watch, silence)).await
+        std::future::poll_fn(|cx| self.poll(cx, watch, Some(silence))).await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, watch: &Watch, silence: Duration) -> Poll<io::Result<()>> {
+    /// What moves puts the end of `watch` off, where there is a `silence`.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        watch: &Watch,
+        silence: Option<Duration>,
+    ) -> Poll<io::Result<()>> {
         let mut moved = false;
         let up = self.up.poll(cx, &mut self.client, &mut self.instance, &mut moved)?;
         let down = self.down.poll(cx, &mut self.instance, &mut self.client, &mut moved)?;
@@ -69,7 +75,7 @@ where
         if done {
             return Poll::Ready(Ok(()));
         }
-        if moved {
+        if let Some(silence) = silence.filter(|_| moved) {
             watch.set(silence);
         }
         watch.poll_expired(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
@@ -85,7 +91,7 @@ where
             if self.between_messages() {
                 return Poll::Ready(Ok(()));
             }
-            self.poll(cx, watch, Duration::ZERO)
+            self.poll(cx, watch, None)
         })
         .await?;
         if !self.between_messages() || self.down.ended {
@@ -205,4 +211,39 @@ fn discard(from: &mut (impl AsyncRead + Unpin), cx: &mut Context<'_>) -> Poll<()
             }
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::ticker::Ticker;
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_goodbye_is_given_up_in_time_by_a_message_that_trickles() {
+        let local = tokio::task::LocalSet::new();
+        let work = async {
+            let ticker = Ticker::new();
+            tokio::task::spawn_local(std::rc::Rc::clone(&ticker).run());
+            let ((near, mut client), (far, mut instance)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+            let mut relay = Relay::upgraded(near, far, true);
+            let watch = ticker.watch(Duration::from_secs(3600));
+            // The head of a message of 100 bytes, and never its end.
+            instance.write_all(&[0x82, 100, 1]).await.unwrap();
+            let carried = async {
+                let mut seen = [0; 3];
+                client.read_exact(&mut seen).await.unwrap();
+            };
+            tokio::select! {
+                ended = relay.run(&watch, Duration::ZERO) => panic!("{ended:?}"),
+                () = carried => {}
+            }
+            watch.set(Duration::from_millis(20));
+            instance.write_all(&[2]).await.unwrap();
+            relay.say_goodbye(&watch).await
+        };
+        let said = tokio::time::timeout(Duration::from_secs(60), local.run_until(work)).await;
+        assert_eq!(said.expect("it was given up").unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
 }
