@@ -81,7 +81,8 @@ impl Members {
         }
         let (packed, footer) = member.get(HEADER..)?.split_last_chunk::<FOOTER>()?;
         let [s0, s1, s2, s3, l0, l1, l2, l3] = *footer;
-        let length = usize::try_from(u32::from_le_bytes([l0, l1, l2, l3])).ok().filter(|it| *it <= CONTENT)?;
+        let length =
+            usize::try_from(u32::from_le_bytes([l0, l1, l2, l3])).ok().filter(|it| *it <= CONTENT)?;
         let end = at + length;
         if room.len() < end {
             room.resize(end, 0);
