@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_store::{
-    Entry, EntryKind, LayerError, LayerRef, Marker, Store, StoreError, TarError, TarReader,
-    clean_link, clean_path, marker,
+    Entry, EntryKind, LayerError, LayerRef, Marker, Store, StoreError, TarError, TarReader, clean_link,
+    clean_path, marker,
 };
 
 use super::wanted::Kind;
