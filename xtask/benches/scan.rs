@@ -1,17 +1,22 @@
 //! What the rows about scanning need that the binary does not do alone.
 //!
-//! `scan match ADVISORIES INVENTORY` times matching, the first time and again; `scan corpus FOLDER BYTES FROM…` copies real
-//! files; `scan secrets FOLDER` times the search for secrets.
+//! `scan match ADVISORIES INVENTORY` times matching, the first time and again; `scan affected DATA COUNT` writes an
+//! inventory of so many packages that all have advisories; `scan corpus FOLDER BYTES FROM…` copies real files;
+//! `scan secrets FOLDER` times the search for secrets.
 
+use std::collections::BTreeSet;
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use kiln_scan::Inventory;
+use kiln_scan::advisories::osv::Advisory;
 use kiln_scan::advisories::{AdvisoryDb, MatchOptions, match_packages};
 use kiln_scan::secrets::{Allow, scan_folder};
+use kiln_scan::{Ecosystem, Inventory, Package};
 use serde_json::json;
+use zip::ZipArchive;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
@@ -24,6 +29,7 @@ fn main() -> Outcome<()> {
     let rest: Vec<String> = arguments.collect();
     match (mode.as_str(), rest.as_slice()) {
         ("match", [advisories, inventory]) => matching(Path::new(advisories), Path::new(inventory)),
+        ("affected", [data, count]) => affected(Path::new(data), count.parse()?),
         ("corpus", [folder, bytes, from @ ..]) => corpus(Path::new(folder), bytes.parse()?, from),
         ("secrets", [folder]) => secrets(Path::new(folder)),
         // `cargo test` builds and runs this too, without arguments.
@@ -57,6 +63,77 @@ fn matching(advisories: &Path, inventory: &Path) -> Outcome<()> {
     });
     println!("{told}");
     Ok(())
+}
+
+/// As many advisories are known for no other packages.
+const MANY: [&str; 4] = ["tensorflow", "django", "pillow", "ansible"];
+
+fn affected(data: &Path, count: usize) -> Outcome<()> {
+    let mut names: BTreeSet<(Ecosystem, String)> = BTreeSet::new();
+    for entry in fs::read_dir(data)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "zip") {
+            names.extend(named(&path)?);
+        }
+    }
+    for name in MANY {
+        names.remove(&(Ecosystem::PyPi, name.to_owned()));
+    }
+    let many = MANY.map(|name| (Ecosystem::PyPi, name.to_owned()));
+    let rest = count.saturating_sub(many.len());
+    // Evenly from all ecosystems.
+    let total = names.len();
+    let even = names.into_iter().enumerate().filter(|(at, _)| at * rest / total != (at + 1) * rest / total);
+    let chosen = many.into_iter().chain(even.map(|(_, name)| name));
+    let packages: Vec<Package> = chosen.map(|(ecosystem, name)| package(ecosystem, name)).collect();
+    if packages.len() != count {
+        return Err(
+            format!("{} has advisories about {} packages only", data.display(), packages.len()).into()
+        );
+    }
+    println!("{}", serde_json::to_string(&Inventory { packages, ..Inventory::default() })?);
+    Ok(())
+}
+
+/// The packages that a database's advisories name.
+fn named(path: &Path) -> Outcome<BTreeSet<(Ecosystem, String)>> {
+    let mut names = BTreeSet::new();
+    let mut archive = ZipArchive::new(File::open(path)?)?;
+    for index in 0..archive.len() {
+        let mut text = Vec::new();
+        archive.by_index(index)?.read_to_end(&mut text)?;
+        let advisory = Advisory::parse(&text)?;
+        for affected in advisory.affected.iter().filter(|_| advisory.withdrawn.is_none()) {
+            let ecosystem = match affected.package.ecosystem.as_str() {
+                "Go" => Ecosystem::Go,
+                "PyPI" => Ecosystem::PyPi,
+                "crates.io" => Ecosystem::Cargo,
+                _ => continue,
+            };
+            names.insert((ecosystem, affected.package.name.clone()));
+        }
+    }
+    Ok(names)
+}
+
+/// A version that most advisories of a package are about.
+fn package(ecosystem: Ecosystem, name: String) -> Package {
+    let version = "1.5.0".to_owned();
+    let kind = match &ecosystem {
+        Ecosystem::Go => "golang",
+        Ecosystem::PyPi => "pypi",
+        _ => "cargo",
+    };
+    Package {
+        purl: format!("pkg:{kind}/{name}@{version}"),
+        ecosystem,
+        name,
+        version,
+        architecture: None,
+        source: None,
+        licenses: Vec::new(),
+        locations: Vec::new(),
+    }
 }
 
 fn corpus(folder: &Path, wanted: u64, from: &[String]) -> Outcome<()> {
