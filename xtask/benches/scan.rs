@@ -76,15 +76,9 @@ fn affected(data: &Path, count: usize) -> Outcome<()> {
             names.extend(named(&path)?);
         }
     }
-    for name in MANY {
-        names.remove(&(Ecosystem::PyPi, name.to_owned()));
-    }
     let many = MANY.map(|name| (Ecosystem::PyPi, name.to_owned()));
-    let rest = count.saturating_sub(many.len());
-    // Evenly from all ecosystems.
-    let total = names.len();
-    let even = names.into_iter().enumerate().filter(|(at, _)| at * rest / total != (at + 1) * rest / total);
-    let chosen = many.into_iter().chain(even.map(|(_, name)| name));
+    let rest = names.into_iter().filter(|name| !many.contains(name));
+    let chosen = many.iter().cloned().chain(rest).take(count);
     let packages: Vec<Package> = chosen.map(|(ecosystem, name)| package(ecosystem, name)).collect();
     if packages.len() != count {
         return Err(
@@ -95,23 +89,25 @@ fn affected(data: &Path, count: usize) -> Outcome<()> {
     Ok(())
 }
 
-/// The packages that a database's advisories name.
+/// Every how many advisories one is taken: what is known for many is more likely among them, as it is in images.
+const EVERY: usize = 10;
+
+/// What some of a database's advisories are about.
 fn named(path: &Path) -> Outcome<BTreeSet<(Ecosystem, String)>> {
     let mut names = BTreeSet::new();
     let mut archive = ZipArchive::new(File::open(path)?)?;
-    for index in 0..archive.len() {
+    for index in (0..archive.len()).step_by(EVERY) {
         let mut text = Vec::new();
         archive.by_index(index)?.read_to_end(&mut text)?;
         let advisory = Advisory::parse(&text)?;
-        for affected in advisory.affected.iter().filter(|_| advisory.withdrawn.is_none()) {
-            let ecosystem = match affected.package.ecosystem.as_str() {
-                "Go" => Ecosystem::Go,
-                "PyPI" => Ecosystem::PyPi,
-                "crates.io" => Ecosystem::Cargo,
-                _ => continue,
-            };
-            names.insert((ecosystem, affected.package.name.clone()));
-        }
+        let Some(affected) = advisory.affected.into_iter().next() else { continue };
+        let ecosystem = match affected.package.ecosystem.as_str() {
+            "Go" => Ecosystem::Go,
+            "PyPI" => Ecosystem::PyPi,
+            "crates.io" => Ecosystem::Cargo,
+            _ => continue,
+        };
+        names.insert((ecosystem, affected.package.name));
     }
     Ok(names)
 }
@@ -136,9 +132,14 @@ fn package(ecosystem: Ecosystem, name: String) -> Package {
     }
 }
 
+/// Files in one folder of the corpus.
+const FOLDER: usize = 1000;
+
+/// Files are numbered: Trivy passes over everything whose path looks like a system's own (`usr/lib/`, `usr/share/`, Python's
+/// and Node's folders), and would read next to nothing of it.
 fn corpus(folder: &Path, wanted: u64, from: &[String]) -> Outcome<()> {
     let mut todo: Vec<PathBuf> = from.iter().map(PathBuf::from).collect();
-    let mut bytes = 0;
+    let (mut bytes, mut files) = (0, 0);
     while let Some(path) = todo.pop() {
         let Ok(found) = fs::symlink_metadata(&path) else { continue };
         if found.is_dir() {
@@ -147,9 +148,11 @@ fn corpus(folder: &Path, wanted: u64, from: &[String]) -> Outcome<()> {
             inner.sort();
             todo.extend(inner);
         } else if found.is_file() && bytes < wanted {
-            let target = folder.join(path.strip_prefix("/")?);
-            fs::create_dir_all(target.parent().unwrap_or(folder))?;
-            bytes += fs::copy(&path, &target)?;
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let into = folder.join((files / FOLDER).to_string());
+            fs::create_dir_all(&into)?;
+            bytes += fs::copy(&path, into.join(format!("{files}-{name}")))?;
+            files += 1;
         }
     }
     println!("{bytes}");
