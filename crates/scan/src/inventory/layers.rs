@@ -1,20 +1,17 @@
 //! Reading layers: each once, side by side.
 
 use std::collections::BTreeMap;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kiln_store::{
-    Entry, EntryKind, LayerError, LayerRef, LayerStream, Marker, Store, StoreError, TarError, TarReader,
-    clean_link, clean_path, marker,
+    Entry, EntryKind, LayerError, LayerRef, Marker, Store, StoreError, TarError, TarReader, clean_link,
+    clean_path, marker,
 };
 
 use super::wanted::Kind;
 use super::{Findings, ScanError, limits, read};
-
-/// Bytes that are taken from the decompression at a time; headers alone would be 512.
-const BUFFER: usize = 1 << 18;
 
 /// What a layer does to what is below it, and what it tells itself.
 #[derive(Default)]
@@ -76,10 +73,9 @@ fn each(
     mut act: impl FnMut(Vec<u8>, &Entry, &mut dyn Read) -> Result<(), ScanError>,
 ) -> Result<(), ScanError> {
     let digest = layer.blob.digest;
-    let stream = BufReader::with_capacity(BUFFER, store.open_layer(layer)?);
-    let mut tar = TarReader::new(stream);
+    let mut tar = TarReader::new(store.open_layer(layer)?);
     let result = entries(&mut tar, layer, store.limits().layer_entries, &mut act);
-    let mut stream: LayerStream = tar.into_inner().into_inner();
+    let mut stream = tar.into_inner();
     match (result, stream.tripped()) {
         // A limit of the layer shows as a failed read.
         (Err(_), Some(source)) => return Err(StoreError::Layer { digest, source }.into()),

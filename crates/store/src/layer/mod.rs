@@ -1,11 +1,13 @@
 //! Layers: reading them as bytes that nobody vouches for.
 
-mod ahead;
+mod decode;
 mod error;
+mod members;
 mod names;
+mod reader;
+mod source;
 mod stream;
 
-pub(crate) use ahead::with_ahead;
 pub use error::LayerError;
 pub(crate) use error::show;
 pub use names::{Marker, clean_link, clean_path, marker};

@@ -1,93 +1,47 @@
 //! A layer's uncompressed bytes, hashed on both sides of the decompression and limited in number.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, Read};
 
-use flate2::bufread::MultiGzDecoder;
 use kiln_model::Digest;
-use sha2::{Digest as _, Sha256};
 
-use super::{LayerError, LayerRef, Limits};
+use super::reader::{self, Piece, Threads, Told, give_back};
+use super::{LayerError, LayerRef};
 use crate::error::at;
 use crate::{Store, StoreError};
 
-/// zstd windows above this are refused (2^27 bytes, what zstd itself calls the limit without `--long`).
-const ZSTD_WINDOW_LOG: u32 = 27;
-
-struct Hashing<R> {
-    source: R,
-    hash: Sha256,
-    count: u64,
-}
-
-impl<R: Read> Read for Hashing<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.source.read(buffer)?;
-        self.hash.update(&buffer[..read]);
-        self.count += read as u64;
-        Ok(read)
-    }
-}
-
-type Source = BufReader<Hashing<File>>;
-
-enum Decoder {
-    Gzip(Box<MultiGzDecoder<Source>>),
-    Zstd(zstd::Decoder<'static, Source>),
-    Plain(Source),
-}
-
-impl Read for Decoder {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Gzip(inner) => inner.read(buffer),
-            Self::Zstd(inner) => inner.read(buffer),
-            Self::Plain(inner) => inner.read(buffer),
-        }
-    }
-}
-
-impl Decoder {
-    fn source(&self) -> &Hashing<File> {
-        match self {
-            Self::Gzip(inner) => inner.get_ref().get_ref(),
-            Self::Zstd(inner) => inner.get_ref().get_ref(),
-            Self::Plain(inner) => inner.get_ref(),
-        }
-    }
-
-    fn into_source(self) -> Source {
-        match self {
-            Self::Gzip(inner) => inner.into_inner(),
-            Self::Zstd(inner) => inner.finish(),
-            Self::Plain(inner) => inner,
-        }
-    }
-}
-
 /// Reads a layer uncompressed. [`LayerStream::finish`] must be called to know that the bytes were the right
 /// ones.
+///
+/// Decompressing and hashing happen on threads of their own, which read a little ahead. Dropping the stream ends
+/// them: they are gone when `drop` returns.
 pub struct LayerStream {
-    decoder: Hashing<Decoder>,
-    limits: Limits,
+    /// `None` once they have ended.
+    threads: Option<Threads>,
+    piece: Option<Piece>,
+    /// How much of the piece was read.
+    used: usize,
+    /// Digest and length of the blob, when all of it was read.
+    blob: Option<(Digest, u64)>,
     tripped: Option<LayerError>,
+}
+
+impl BufRead for LayerStream {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.piece.as_ref().is_none_or(|piece| piece.len() == self.used) {
+            self.advance()?;
+        }
+        Ok(self.piece.as_deref().map_or(&[], |piece| &piece[self.used..]))
+    }
+
+    fn consume(&mut self, used: usize) {
+        self.used += used;
+    }
 }
 
 impl Read for LayerStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.decoder.read(buffer)?;
-        let (outside, inside) = (self.decoder.source.source().count, self.decoder.count);
-        let trip = if inside > self.limits.layer_bytes {
-            Some(LayerError::TooLarge { limit: self.limits.layer_bytes })
-        } else if inside > self.limits.ratio_after && inside / outside.max(1) > self.limits.ratio {
-            Some(LayerError::Bomb { ratio: self.limits.ratio })
-        } else {
-            None
-        };
-        if trip.is_some() {
-            self.tripped = trip;
-            return Err(io::Error::other("the layer passed a limit"));
-        }
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
         Ok(read)
     }
 }
@@ -98,26 +52,49 @@ impl LayerStream {
         self.tripped.take()
     }
 
+    /// Takes the next piece; false at the end. Only the reader's own word is the end: when it is gone without a word
+    /// it died.
+    fn advance(&mut self) -> io::Result<bool> {
+        self.used = 0;
+        let unread = || io::Error::other("the layer was not read to its end");
+        let Some(threads) = &self.threads else { return Err(unread()) };
+        if let Some(piece) = self.piece.take() {
+            give_back(piece, &threads.spare);
+        }
+        if self.blob.is_some() {
+            return Ok(false);
+        }
+        match threads.told.recv() {
+            Ok(Told::Piece(piece)) => self.piece = Some(piece),
+            Ok(Told::End(digest, count)) => self.blob = Some((digest, count)),
+            Ok(Told::Unreadable(error)) => return Err(error),
+            Ok(Told::Refused(error)) => {
+                self.tripped = Some(error);
+                return Err(io::Error::other("the layer passed a limit"));
+            }
+            Err(_) => return Err(unread()),
+        }
+        Ok(self.piece.is_some())
+    }
+
     /// Reads what is left and checks both digests and the blob's length.
     pub fn finish(mut self, store: &Store, layer: &LayerRef) -> Result<(), StoreError> {
         let refuse = |source| StoreError::Layer { digest: layer.blob.digest, source };
         let path = store.blob_path(&layer.blob.digest);
-        if let Err(error) = io::copy(&mut self, &mut io::sink()) {
-            return Err(match self.tripped() {
-                Some(trip) => refuse(trip),
-                None => at("read", &path)(error),
-            });
-        }
-        let actual = Digest::from_bytes(self.decoder.hash.finalize().into());
-        let mut source = self.decoder.source.into_source();
-        io::copy(&mut source, &mut io::sink()).map_err(at("read", &path))?;
-        let source = source.into_inner();
-        let blob = Digest::from_bytes(source.hash.finalize().into());
+        let (blob, size, actual) = match self.digests() {
+            Ok(found) => found,
+            Err(error) => {
+                return Err(match self.tripped() {
+                    Some(trip) => refuse(trip),
+                    None => at("read", &path)(error),
+                });
+            }
+        };
         if blob != layer.blob.digest {
             return Err(store.damaged(&layer.blob.digest, format!("its content has the digest {blob}")));
         }
-        if source.count != layer.blob.size {
-            let reason = format!("it has {} bytes, its manifest says {}", source.count, layer.blob.size);
+        if size != layer.blob.size {
+            let reason = format!("it has {size} bytes, its manifest says {}", layer.blob.size);
             return Err(store.damaged(&layer.blob.digest, reason));
         }
         if actual != layer.diff_id {
@@ -125,26 +102,35 @@ impl LayerStream {
         }
         Ok(())
     }
+
+    /// Digest and length of the blob, and the digest of what is in it.
+    fn digests(&mut self) -> io::Result<(Digest, u64, Digest)> {
+        while self.advance()? {}
+        let died = || io::Error::other("a thread that reads the layer died");
+        let threads = self.threads.take().ok_or_else(died)?;
+        let (digest, size) = self.blob.ok_or_else(died)?;
+        threads.reader.join().map_err(|_| died())?;
+        let inside = threads.digest.join().map_err(|_| died())?;
+        Ok((digest, size, inside))
+    }
+}
+
+impl Drop for LayerStream {
+    fn drop(&mut self) {
+        let Some(Threads { told, spare, reader, digest }) = self.threads.take() else { return };
+        // The reader stops when it finds nobody listening, and the hashing thread with it.
+        drop((told, spare));
+        let _ = reader.join();
+        let _ = digest.join();
+    }
 }
 
 impl Store {
-    /// Opens a layer's uncompressed bytes; the compression is told by the bytes, not by the media type.
+    /// Begins to read a layer's uncompressed bytes; the compression is told by the bytes, not by the media type.
     pub fn open_layer(&self, layer: &LayerRef) -> Result<LayerStream, StoreError> {
-        let path = self.blob_path(&layer.blob.digest);
         let file = self.open_blob(&layer.blob.digest)?;
-        let hashing = Hashing { source: file, hash: Sha256::new(), count: 0 };
-        let mut source = BufReader::with_capacity(1 << 17, hashing);
-        let start = source.fill_buf().map_err(at("read", &path))?;
-        let decoder = if start.starts_with(&[0x1f, 0x8b]) {
-            Decoder::Gzip(Box::new(MultiGzDecoder::new(source)))
-        } else if start.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
-            let mut inner = zstd::Decoder::with_buffer(source).map_err(at("read", &path))?;
-            inner.window_log_max(ZSTD_WINDOW_LOG).map_err(at("read", &path))?;
-            Decoder::Zstd(inner)
-        } else {
-            Decoder::Plain(source)
-        };
-        let decoder = Hashing { source: decoder, hash: Sha256::new(), count: 0 };
-        Ok(LayerStream { decoder, limits: self.limits().clone(), tripped: None })
+        let threads = reader::start(file, self.limits().clone())
+            .map_err(at("start reading", &self.blob_path(&layer.blob.digest)))?;
+        Ok(LayerStream { threads: Some(threads), piece: None, used: 0, blob: None, tripped: None })
     }
 }

@@ -11,7 +11,6 @@ use super::folders::Meta;
 use super::mounts;
 use super::resolve::join;
 use crate::error::at;
-use crate::layer::with_ahead;
 use crate::{LayerError, LayerRef, Store, StoreError, TarReader, remove_tree};
 
 impl Store {
@@ -81,10 +80,9 @@ impl Store {
     }
 
     fn extract_layer(&self, extractor: &mut Extractor, layer: &LayerRef) -> Result<(), StoreError> {
-        let stream = self.open_layer(layer)?;
-        let act = |ahead| extractor.layer(&mut TarReader::new(ahead), self.limits());
-        let (result, mut stream) =
-            with_ahead(stream, act).map_err(at("unpack", &self.blob_path(&layer.blob.digest)))?;
+        let mut tar = TarReader::new(self.open_layer(layer)?);
+        let result = extractor.layer(&mut tar, self.limits());
+        let mut stream = tar.into_inner();
         match result {
             Ok(()) => stream.finish(self, layer),
             Err(error) => {

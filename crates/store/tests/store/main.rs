@@ -7,4 +7,5 @@ mod kit;
 mod layers;
 mod referrers;
 mod roundtrip;
+mod streams;
 mod transfer;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::ranges::Known;
 use super::osv::Reference;
-use super::store::entry::{Scope, Text};
+use super::store::entry::{Scope, Told};
 use super::{AdvisoryDb, AdvisoryError, names};
 use crate::version::Scheme;
 use crate::{Ecosystem, Location, Package, Score, Severity};
@@ -157,7 +157,7 @@ impl std::fmt::Display for Unjudged {
 #[derive(Debug)]
 struct Hit {
     key: (usize, i64),
-    text: Rc<Text>,
+    text: Rc<Told>,
     known: Rc<Known>,
 }
 
@@ -247,7 +247,7 @@ type Candidates = Rc<Vec<((usize, i64), Rc<Known>)>>;
 struct Search<'a> {
     db: &'a AdvisoryDb,
     candidates: HashMap<(String, String), Candidates>,
-    texts: HashMap<(usize, i64), Rc<Text>>,
+    texts: HashMap<(usize, i64), Rc<Told>>,
 }
 
 impl Search<'_> {
@@ -290,20 +290,14 @@ impl Search<'_> {
         }
         let mut found = Vec::new();
         for candidate in self.db.candidates(ecosystem, name)? {
-            let scopes: Vec<Scope> =
-                serde_json::from_str(&candidate.scopes).map_err(|source| AdvisoryError::Entry {
-                    path: self.db.path(candidate.key).to_owned(),
-                    name: name.to_owned(),
-                    source,
-                })?;
-            found.push((candidate.key, Rc::new(Known::new(scheme, scopes))));
+            found.push((candidate.key, Rc::new(Known::new(scheme, candidate.scopes))));
         }
         let found = Rc::new(found);
         self.candidates.insert(key, Rc::clone(&found));
         Ok(found)
     }
 
-    fn text(&mut self, key: (usize, i64)) -> Result<Rc<Text>, AdvisoryError> {
+    fn text(&mut self, key: (usize, i64)) -> Result<Rc<Told>, AdvisoryError> {
         if let Some(known) = self.texts.get(&key) {
             return Ok(Rc::clone(known));
         }
@@ -360,16 +354,10 @@ fn fixed(package: &Package, group: &merge::Group<'_>) -> Option<String> {
 
 /// The first summary, else the beginning of the first long text, on one line.
 fn summary(group: &merge::Group<'_>) -> String {
-    const LENGTH: usize = 200;
     let texts = || group.hits.iter().map(|hit| &hit.text);
-    let given = texts().map(|text| text.summary.trim()).find(|summary| !summary.is_empty());
-    let details = || texts().map(|text| text.details.trim()).find(|details| !details.is_empty());
-    let text = given.or_else(details).unwrap_or_default();
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LENGTH) {
-        Some((end, _)) => format!("{}…", line[..end].trim_end()),
-        None => line,
-    }
+    let given = texts().map(|text| &text.summary).find(|summary| !summary.is_empty());
+    let long = || texts().map(|text| &text.beginning).find(|beginning| !beginning.is_empty());
+    given.or_else(long).cloned().unwrap_or_default()
 }
 
 /// Images are Linux: an advisory that names only other systems does not count.

@@ -53,26 +53,54 @@ impl Known {
     }
 
     pub(super) fn affects(&self, text: &str) -> bool {
-        let versions = || self.scopes.iter().flat_map(|scope| &scope.versions);
-        if self.ranges.iter().any(|range| range.contains(text)) || versions().any(|known| known == text) {
+        self.concerns(text, self.scheme.parse(text).ok().as_ref())
+    }
+
+    /// The same of a version that was parsed already, if it is one.
+    fn concerns(&self, text: &str, version: Option<&Version>) -> bool {
+        if self.ranges.iter().any(|range| range.covers(text, self.scheme, version)) {
             return true;
         }
-        // Texts that differ may be one version (`1.0` and `1.0.0`), but not if their first numbers do.
-        let Ok(version) = self.scheme.parse(text) else { return false };
-        let first = first_number(text);
-        let near = |known: &&String| {
-            first.is_none() || first_number(known).is_none_or(|number| Some(number) == first)
-        };
-        versions().filter(near).any(|known| self.scheme.parse(known).is_ok_and(|known| known == version))
+        let mut versions = self.scopes.iter().flat_map(|scope| scope.versions.iter());
+        // Texts that differ may be one version (`1.0` and `1.0.0`).
+        versions.any(|known| {
+            known == text
+                || version.is_some_and(|version| {
+                    may_be_one(known, text) && self.scheme.parse(known).is_ok_and(|known| known == *version)
+                })
+        })
     }
 }
 
-/// The number that a version begins with, without zeros before it; `None` when it begins in another way, or has an
-/// epoch.
-fn first_number(text: &str) -> Option<&str> {
-    let text = text.strip_prefix('v').unwrap_or(text);
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    (end > 0 && !text.contains([':', '!'])).then(|| text[..end].trim_start_matches('0'))
+/// False when two texts are different versions in every scheme: they begin with numbers and dots, and where these
+/// first differ, it is in a number. Parsing costs much more than this.
+fn may_be_one(one: &str, other: &str) -> bool {
+    let (mut one, mut other) = (after_v(one.as_bytes()), after_v(other.as_bytes()));
+    loop {
+        let ((left, one_rest), (right, other_rest)) = (number(one), number(other));
+        let epoch = |rest: &[u8]| matches!(rest.first(), Some(b':' | b'!'));
+        if left.is_empty() || right.is_empty() || epoch(one_rest) || epoch(other_rest) {
+            return true;
+        }
+        if without_zeros(left) != without_zeros(right) {
+            return false;
+        }
+        let ([b'.', left @ ..], [b'.', right @ ..]) = (one_rest, other_rest) else { return true };
+        (one, other) = (left, right);
+    }
+}
+
+fn after_v(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"v").unwrap_or(text)
+}
+
+/// The digits that a text begins with, and the rest.
+fn number(text: &[u8]) -> (&[u8], &[u8]) {
+    text.split_at(text.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len()))
+}
+
+fn without_zeros(digits: &[u8]) -> &[u8] {
+    &digits[digits.iter().position(|digit| *digit != b'0').unwrap_or(digits.len())..]
 }
 
 /// The first version that some range calls fixed, that is newer than one, and that no advisory calls affected.
@@ -88,8 +116,8 @@ pub(super) fn fix(scheme: Scheme, known: &[&Known], than: &str) -> Option<String
     for _ in 0..MAX_FIXES {
         let first = fixes.iter().map(|(version, _)| version).min()?;
         let at = fixes.iter().position(|(version, _)| version == first)?;
-        let (_, text) = fixes.swap_remove(at);
-        if !known.iter().any(|known| known.affects(text)) {
+        let (version, text) = fixes.swap_remove(at);
+        if !known.iter().any(|known| known.concerns(text, Some(&version))) {
             return Some(text.clone());
         }
     }
@@ -127,10 +155,18 @@ impl Timeline {
         Self { scheme, own: None, events, limits }
     }
 
-    fn contains(&self, text: &str) -> bool {
-        let Ok(version) = self.scheme.parse(text) else {
-            return self.own.as_ref().is_some_and(|own| own.contains(text));
-        };
+    /// Whether a version lies in the range; `version` is what `text` is in the scheme `parsed`.
+    fn covers(&self, text: &str, parsed: Scheme, version: Option<&Version>) -> bool {
+        if self.scheme == parsed {
+            return version.is_some_and(|version| self.contains(version));
+        }
+        match self.scheme.parse(text) {
+            Ok(version) => self.contains(&version),
+            Err(_) => self.own.as_ref().is_some_and(|own| own.covers(text, parsed, version)),
+        }
+    }
+
+    fn contains(&self, version: &Version) -> bool {
         let against = |moment: &Moment| match moment {
             Moment::Beginning => Ordering::Greater,
             Moment::At(other) => version.cmp(other),
@@ -156,7 +192,7 @@ mod tests {
         let ranges: Vec<Span> = serde_json::from_str(ranges).unwrap();
         let scope = Scope {
             ranges,
-            versions: versions.iter().map(|text| (*text).to_owned()).collect(),
+            versions: versions.iter().copied().collect(),
             ratings: Vec::new(),
             word: None,
             informational: None,
@@ -235,5 +271,53 @@ mod tests {
         check(&judge(Scheme::Python, odd, &[]), &["1.0"], &["2.0"]);
         let open = r#"[{"semantic":false,"events":[{"introduced":"1.0"},{"fixed":"??"}]}]"#;
         check(&judge(Scheme::Python, open, &[]), &["1.0", "9.0"], &["0.9"]);
+    }
+
+    const SCHEMES: [Scheme; 10] = [
+        Scheme::Dpkg,
+        Scheme::Apk,
+        Scheme::Rpm,
+        Scheme::Semantic,
+        Scheme::Go,
+        Scheme::Python,
+        Scheme::Maven,
+        Scheme::Gem,
+        Scheme::NuGet,
+        Scheme::Composer,
+    ];
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 4000, ..Default::default() })]
+
+        /// What is passed over without parsing is another version in every scheme.
+        #[test]
+        fn texts_of_one_version_may_be_one(
+            numbers in proptest::collection::vec("0?[0-2]", 1..4),
+            ends in proptest::array::uniform2("(\\.0{1,2}|[.+~_-]?(a|rc|final|ga|post|[01])?[01]?){0,2}"),
+            starts in proptest::array::uniform2("[vV=]?(0[:!])?0?"),
+        ) {
+            let middle = numbers.join(".");
+            let plain = numbers.iter().map(|number| number.trim_start_matches('0')).collect::<Vec<_>>().join(".");
+            let texts = [format!("{}{middle}{}", starts[0], ends[0]), format!("{}{plain}{}", starts[1], ends[1])];
+            for scheme in SCHEMES {
+                if scheme.compare(&texts[0], &texts[1]).is_ok_and(Ordering::is_eq) {
+                    proptest::prop_assert!(may_be_one(&texts[0], &texts[1]), "{texts:?} are one in {scheme:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_differ_are_different_versions() {
+        for (one, other) in
+            [("1.2", "1.3"), ("v1.2.3", "1.2.4"), ("2.0", "20"), ("1.10", "1.1"), ("1", "2rc1")]
+        {
+            assert!(!may_be_one(one, other) && !may_be_one(other, one), "{one} {other}");
+        }
+        for (one, other) in
+            [("1", "1.0.0"), ("01.2", "1.02"), ("1.2rc1", "1.2c1"), ("1:2", "2"), ("1_2", "1.3")]
+        {
+            assert!(may_be_one(one, other) && may_be_one(other, one), "{one} {other}");
+        }
     }
 }
