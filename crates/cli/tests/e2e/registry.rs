@@ -431,3 +431,26 @@ fn the_control_planes_registry_serves_and_never_collects_what_runs() {
     wait_for("the next control plane", SOON, || env.serve_pid().filter(|next| *next != pid));
     env.kiln(["registry", "list"]).success().stdout_has("team/web");
 }
+
+#[test]
+fn what_was_pushed_is_on_the_record_once_though_the_registry_was_killed_before_it_wrote() {
+    let env = TestEnvironment::new(env!("CARGO_BIN_EXE_kiln"));
+    let mut served = serve(&env, &[]);
+    push(served.address, "team/shop", "1", b"one");
+    let tagged = || records(&env, "registry.tagged").len();
+    wait_for("the first is on the record", SOON, || (tagged() == 1).then_some(()));
+    // While somebody else holds the ledger, the registry goes on, and dies before it could append.
+    let lock = std::fs::File::create(env.kiln_home().join("ledger/lock")).expect("a file");
+    lock.lock().expect("the ledger's lock");
+    push(served.address, "team/shop", "2", b"two");
+    signal(served.running.pid(), 9).expect("it runs");
+    assert_eq!(served.running.wait(SOON), None);
+    drop(lock);
+    assert_eq!(tagged(), 1);
+    let served = serve(&env, &[]);
+    wait_for("the second is on the record", SOON, || (tagged() == 2).then_some(()));
+    push(served.address, "team/shop", "3", b"three");
+    served.stop();
+    assert_eq!((records(&env, "registry.pushed").len(), tagged()), (3, 3));
+    env.kiln(["ledger", "verify"]).success();
+}
