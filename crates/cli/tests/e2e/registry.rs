@@ -34,12 +34,18 @@ impl Served {
         format!("{}/{image}", self.address)
     }
 
-    fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> (u16, String, Vec<u8>) {
         request(self.address, method, path, headers, body)
     }
 
     /// SIGTERM, and it ends well.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         signal(self.running.pid(), 15).expect("it runs");
         assert_eq!(self.running.wait(SOON), Some(0), "{}", self.running.stderr());
     }
@@ -85,14 +91,14 @@ fn refused(home: &Path, program: &str, arguments: &[&str]) -> String {
 }
 
 /// A project whose image `web` is baked.
-fn baked() -> Project {
+pub(crate) fn baked() -> Project {
     let project = Project::new("");
     project.spec(&[]);
     project.env.kiln(["bake"]).success();
     project
 }
 
-fn image(project: &Project) -> String {
+pub(crate) fn image(project: &Project) -> String {
     let images = project.env.kiln(["image", "list", "--json"]).success().json();
     images[0]["digest"].as_str().expect("a digest").to_owned()
 }
@@ -299,7 +305,7 @@ fn a_push_goes_on_after_the_registry_was_killed_in_the_middle() {
 }
 
 /// Pushes an image of one layer over plain HTTP, and returns the digest of its manifest.
-fn push(at: SocketAddr, repository: &str, tag: &str, layer: &[u8]) -> ContentDigest {
+pub(crate) fn push(at: SocketAddr, repository: &str, tag: &str, layer: &[u8]) -> ContentDigest {
     let blob = |kind: &str, bytes: &[u8]| {
         let digest = ContentDigest::sha256(bytes);
         let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
@@ -455,68 +461,52 @@ fn what_was_pushed_is_on_the_record_once_though_the_registry_was_killed_before_i
     env.kiln(["ledger", "verify"]).success();
 }
 
+/// The certificate of an authority, and one for this machine with its key.
+fn certificates(env: &TestEnvironment) -> [String; 3] {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let authority = rcgen::CertifiedIssuer::self_signed(authority, key).expect("an authority");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let own = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).expect("parameters");
+    let own = own.signed_by(&key, &authority).expect("a certificate");
+    let write = |name: &str, text: String| env.write(name, text).display().to_string();
+    [write("ca.pem", authority.pem()), write("own.pem", own.pem()), write("key.pem", key.serialize_pem())]
+}
+
 #[test]
-fn an_image_for_several_platforms_is_listed_and_looked_into_as_this_machines() {
-    let project = baked();
+fn it_serves_https_keeps_quotas_and_lets_everybody_pull_as_its_flags_say() {
+    let mut project = baked();
+    let login = project.env.work().join("login");
+    project.env.set_env("DOCKER_CONFIG", &login);
     let env = &project.env;
-    let served = serve(env, &["--data", env.work().join("far").to_str().expect("UTF-8")]);
-    let (name, own) = (served.name("team/web:own"), image(&project));
-    env.kiln(["push", "web", &name]).success();
-    let size = |digest: &str| {
-        let head = served.request("GET", &format!("/v2/team/web/manifests/{digest}"), "", b"");
-        head.2.len()
-    };
-    let other = push(served.address, "team/web", "other", b"for another machine").to_string();
-    let architecture = if cfg!(target_arch = "aarch64") { ["arm64", "amd64"] } else { ["amd64", "arm64"] };
-    let put = |tag: &str, entries: &[(&str, &str)]| {
-        let kind = "application/vnd.oci.image.index.v1+json";
-        let entry = |(digest, architecture): &(&str, &str)| {
-            serde_json::json!({
-                "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": digest, "size": size(digest),
-                "platform": { "os": "linux", "architecture": architecture },
-            })
-        };
-        let manifests: Vec<Value> = entries.iter().map(entry).collect();
-        let index =
-            serde_json::json!({ "schemaVersion": 2, "mediaType": kind, "manifests": manifests }).to_string();
-        let path = format!("/v2/team/web/manifests/{tag}");
-        let put = served.request("PUT", &path, &format!("content-type: {kind}\r\n"), index.as_bytes());
-        assert_eq!(put.0, 201, "{}", String::from_utf8_lossy(&put.2));
-        ContentDigest::sha256(index.as_bytes()).to_string()
-    };
-    let both = put("both", &[(&own, architecture[0]), (&other, architecture[1])]);
-    let foreign = put("foreign", &[(&other, architecture[1])]);
+    let (users, [ca, own, key]) = (users(env), certificates(env));
+    env.kiln(["registry", "serve", "--tls-cert", &own]).code(2).stderr_has("--tls-key");
+    env.kiln(["registry", "serve", "--anonymous-pull"]).failure().stderr_has("--users");
+    env.kiln(["registry", "serve", "--quota", "team/**:much"]).code(2).stderr_has("--quota");
 
-    let other_machine = TestEnvironment::new(env!("CARGO_BIN_EXE_kiln"));
-    let kiln = |line: &[&str]| other_machine.kiln(line.to_vec());
-    kiln(&["pull", &served.name("team/web:both"), "--all-platforms", "--name", "both"]).success();
-    kiln(&["pull", &served.name("team/web:foreign"), "--all-platforms", "--name", "foreign"]).success();
-    let listed = kiln(&["image", "list", "--json"]).success().json();
-    let listed = |digest: &str| {
-        let found = listed.as_array().expect("a list").iter().find(|one| one["digest"] == digest);
-        found.unwrap_or_else(|| panic!("{digest} is not in {listed}")).clone()
-    };
-    let platforms = architecture.map(|it| format!("linux/{it}"));
-    let one = listed(&both);
-    assert_eq!((&one["platforms"], &one["problem"]), (&serde_json::json!(platforms), &Value::Null));
-    assert!(one["layers"].as_u64() > Some(0) && one["size"].as_u64() > Some(0), "{one}");
-    assert_eq!(listed(&foreign)["platforms"], serde_json::json!([platforms[1]]));
-    kiln(&["image", "list"]).success().stdout_has(&platforms.join(","));
-
-    // Where something is looked up in the image, it is this machine's; or there is none, and that is said.
-    let found = kiln(&["image", "inspect", "both"]).success().json();
-    assert_eq!(found["digest"], own.as_str());
-    let folder = other_machine.work().join("out");
-    for line in [&["image", "history"][..], &["image", "diff", "both"], &["sbom"], &["scan", "--offline"]] {
-        if line != ["scan", "--offline"] {
-            kiln(&[line, &["both"]].concat()).success();
-        }
-        kiln(&[line, &["foreign"]].concat()).code(8).stderr_has(&format!("no image for {}", platforms[0]));
-    }
-    kiln(&["image", "export", "both", folder.to_str().expect("UTF-8"), "-f", "oci-layout"]).success();
-    kiln(&["image", "export", "foreign", "never"]).code(8).stderr_has(&platforms[1]);
-    // Pushed it is whole, and it stays while it has a name.
-    kiln(&["image", "prune", "--grace", "0s"]).success();
-    let pushed = kiln(&["push", "both", &served.name("team/again:1"), "--json"]).success().json();
-    assert_eq!(pushed["digest"], both.as_str());
+    let far = env.work().join("far").display().to_string();
+    let quotas = ["--quota", "small/**:64KiB", "--quota", "team/**:1GiB"];
+    let flags =
+        ["--data", &far, "--tls-cert", &own, "--tls-key", &key, "--users", &users, "--anonymous-pull"];
+    let served = serve(env, &[&flags[..], &quotas[..]].concat());
+    assert!(served.running.stdout().contains("https://"), "{}", served.running.stdout());
+    let (web, small) = (served.name("team/web:1"), served.name("small/web:1"));
+    env.kiln(["push", "web", &web]).failure();
+    env.kiln(["push", "web", &web, "--ca", &own]).failure().stderr_has("certificate");
+    // Everybody may pull, and nobody in particular may push.
+    env.kiln(["push", "web", &web, "--ca", &ca]).failure().stderr_has("401");
+    let auth =
+        r#"{"auths": {"HOST": {"auth": "YWRhOnNlY3JldA=="}}}"#.replace("HOST", &served.address.to_string());
+    env.write("login/config.json", auth);
+    env.kiln(["push", "web", &web, "--ca", &ca]).success();
+    env.kiln(["push", "web", &small, "--ca", &ca]).failure().stderr_has("quota");
+    let listed = env.kiln(["registry", "list", "--data", &far, "--json"]).success().json();
+    let names: Vec<_> =
+        listed["repositories"].as_array().expect("a list").iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["team/web"], "nothing of what was refused has a manifest");
+    std::fs::remove_file(login.join("config.json")).expect("a file");
+    let digest = env.kiln(["pull", &web, "--ca", &ca, "--json"]).success().json()["digest"].clone();
+    assert_eq!(digest, image(&project).as_str());
+    served.stop();
 }
