@@ -71,3 +71,35 @@ fn an_image_for_several_platforms_is_listed_and_looked_into_as_this_machines() {
     let pushed = kiln(&["push", "both", &served.name("team/again:1"), "--json"]).success().json();
     assert_eq!(pushed["digest"], both.as_str());
 }
+
+#[test]
+fn a_copy_says_how_much_it_carried() {
+    let project = baked();
+    let env = &project.env;
+    let served = serve(env, &["--data", env.work().join("far").to_str().expect("UTF-8")]);
+    let name = served.name("team/web:1");
+    env.kiln(["sign", "web"]).success();
+    env.kiln(["push", "web", &name]).success();
+
+    let other = TestEnvironment::new(env!("CARGO_BIN_EXE_kiln"));
+    let copy = |line: &[&str]| {
+        let told = other.kiln([&["copy", "--json"], line].concat()).success().json();
+        let count = |what: &str| told[what].as_u64().unwrap_or_else(|| panic!("no {what} in {told}"));
+        (count("moved") > 0 && count("bytes") > 0, count("evidence"))
+    };
+    assert_eq!(copy(&[&name, "signed.tar"]), (true, 1));
+    assert_eq!(copy(&["signed.tar", "./layout"]), (true, 1), "the store had it all, and the layout did not");
+    assert_eq!(copy(&["./layout", &served.name("copied/web:1")]), (true, 1));
+    assert_eq!(copy(&["signed.tar", "bare.tar", "--no-evidence"]), (true, 0));
+    other.kiln(["copy", "signed.tar", "again.tar"]).success().stdout_has("1 documents of evidence");
+    // What is said is what is there.
+    let third = TestEnvironment::new(env!("CARGO_BIN_EXE_kiln"));
+    let take = |file: &str| {
+        let path = other.work().join(file).display().to_string();
+        let told = third.kiln(["copy", &path, "./out", "--json"]).success().json()["evidence"].as_u64();
+        std::fs::remove_dir_all(third.work().join("out")).expect("a layout");
+        told
+    };
+    assert_eq!(take("bare.tar"), Some(0));
+    assert_eq!(take("again.tar"), Some(1));
+}
