@@ -77,6 +77,16 @@ pub enum StoreError {
         /// The most similar tag.
         nearest: Option<String>,
     },
+    /// An index has no image for this machine.
+    #[error("the index {index} has no image for {wanted}, only for {known}")]
+    NoPlatform {
+        /// The index.
+        index: Digest,
+        /// This machine's platform.
+        wanted: String,
+        /// What there is.
+        known: String,
+    },
     /// A digest prefix fits several images.
     #[error("{prefix:?} fits {count} images; write more of the digest")]
     Ambiguous {

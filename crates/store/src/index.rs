@@ -10,7 +10,7 @@ use std::io;
 use kiln_model::Digest;
 
 use crate::error::at;
-use crate::oci::{Descriptor, Index, REF_NAME};
+use crate::oci::{self, Descriptor, Index, REF_NAME};
 use crate::referrers::{is_list, list_subject};
 use crate::{Store, StoreError};
 
@@ -86,6 +86,24 @@ impl Store {
             }),
             several => Err(StoreError::Ambiguous { prefix: reference.into(), count: several.len() }),
         }
+    }
+
+    /// The image that can be looked into on this machine: the one that is named, or that of an index for this
+    /// machine's platform.
+    ///
+    /// # Errors
+    /// When the index cannot be read, or has none.
+    pub fn for_host(&self, named: Descriptor) -> Result<Descriptor, StoreError> {
+        if !named.is_index() {
+            return Ok(named);
+        }
+        let index: Index = self.read_json(&named.digest)?;
+        let own = index.for_host().filter(|own| !own.is_index()).cloned();
+        own.ok_or_else(|| StoreError::NoPlatform {
+            index: named.digest,
+            wanted: format!("linux/{}", oci::host_architecture()),
+            known: index.platforms().join(", "),
+        })
     }
 
     /// Takes an image and its tags off the list. Its blobs stay until they are collected.

@@ -30,7 +30,7 @@ pub use report::{Change, Difference, HistoryLine, ImageInfo, Inspection, Side};
 pub use session::remove_tree;
 pub use store::{Lock, Store};
 pub use tar::{Entry, EntryKind, TarError, TarReader, TarWriter};
-pub use transfer::Format;
+pub use transfer::{Exported, Format};
 pub use tree::{Content, Kind, Node, Tree};
 pub use trees::Image;
 

@@ -2,6 +2,7 @@
 //! order in the JSON, so that equal values are equal bytes. Source: opencontainers/image-spec 1.1.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use kiln_model::Digest;
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,13 @@ pub struct Platform {
     /// Such as `v8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.os, self.architecture)?;
+        self.variant.as_ref().map_or(Ok(()), |variant| write!(f, "/{variant}"))
+    }
 }
 
 /// An image index: several images, or a layout's table of contents.

@@ -6,23 +6,25 @@ use kiln_model::Digest;
 use serde::Serialize;
 
 use crate::contents::Item;
-use crate::oci::{ImageFile, Manifest};
+use crate::oci::{Descriptor, ImageFile, Index, Manifest};
 use crate::{EntryKind, Store, StoreError};
 
-/// One image of the store.
+/// One image of the store, or an index of images for several platforms.
 #[derive(Clone, Debug, Serialize)]
 pub struct ImageInfo {
-    /// Digest of the manifest.
+    /// Digest of the manifest or index.
     pub digest: Digest,
     /// Its tags, sorted.
     pub tags: Vec<String>,
-    /// RFC 3339 time from the configuration.
+    /// RFC 3339 time from the configuration; of an index, that of this machine's image.
     pub created: Option<String>,
-    /// Such as `amd64`.
+    /// Such as `amd64`; an index has platforms instead.
     pub architecture: Option<String>,
-    /// Bytes of all its blobs.
+    /// What an index has images for, such as `linux/amd64`; empty for a single image.
+    pub platforms: Vec<String>,
+    /// Bytes of all its blobs that are here.
     pub size: u64,
-    /// Number of layers.
+    /// Number of layers; of an index, those of this machine's image.
     pub layers: usize,
     /// Why its documents cannot be read, when they cannot.
     pub problem: Option<String>,
@@ -110,32 +112,51 @@ impl Store {
             let tag = entry.tag().map(str::to_owned);
             match images.iter_mut().find(|image| image.digest == entry.digest) {
                 Some(image) => image.tags.extend(tag),
-                None => images.push(self.info(&entry.digest, tag)),
+                None => images.push(self.info(&entry, tag)),
             }
         }
         Ok(images)
     }
 
-    fn info(&self, digest: &Digest, tag: Option<String>) -> ImageInfo {
+    fn info(&self, entry: &Descriptor, tag: Option<String>) -> ImageInfo {
         let mut info = ImageInfo {
-            digest: *digest,
+            digest: entry.digest,
             tags: tag.into_iter().collect(),
             created: None,
             architecture: None,
+            platforms: Vec::new(),
             size: 0,
             layers: 0,
             problem: None,
         };
-        match self.image(digest) {
-            Ok(image) => {
-                info.size = total(&image.manifest);
-                info.layers = image.layers.len();
-                info.created = image.file.created;
-                info.architecture = Some(image.file.architecture);
-            }
-            Err(error) => info.problem = Some(error.to_string()),
-        }
+        let described =
+            if entry.is_index() { self.describe_index(&mut info) } else { self.describe(&mut info) };
+        info.problem = described.err().map(|error| error.to_string());
         info
+    }
+
+    fn describe(&self, info: &mut ImageInfo) -> Result<(), StoreError> {
+        let image = self.image(&info.digest)?;
+        info.size = total([&image.manifest]);
+        info.layers = image.layers.len();
+        info.created = image.file.created;
+        info.architecture = Some(image.file.architecture);
+        Ok(())
+    }
+
+    fn describe_index(&self, info: &mut ImageInfo) -> Result<(), StoreError> {
+        let index: Index = self.read_json(&info.digest)?;
+        info.platforms = index.platforms();
+        let here = |entry: &&Descriptor| !entry.is_index() && self.has(&entry.digest);
+        let manifests = index.manifests.iter().filter(here).map(|entry| self.read_json(&entry.digest));
+        let manifests = manifests.collect::<Result<Vec<Manifest>, _>>()?;
+        info.size = total(&manifests);
+        if let Some(own) = index.for_host().filter(here) {
+            let image = self.image(&own.digest)?;
+            info.layers = image.layers.len();
+            info.created = image.file.created;
+        }
+        Ok(())
     }
 
     /// An image's documents, verified.
@@ -145,7 +166,7 @@ impl Store {
         Ok(Inspection {
             digest: *image,
             tags: entries.filter_map(|entry| entry.tag().map(str::to_owned)).collect(),
-            size: total(&documents.manifest),
+            size: total([&documents.manifest]),
             manifest: documents.manifest,
             config: documents.file,
         })
@@ -197,9 +218,9 @@ impl Store {
     }
 }
 
-fn total(manifest: &Manifest) -> u64 {
-    let unique: BTreeMap<Digest, u64> =
-        manifest.layers.iter().chain([&manifest.config]).map(|blob| (blob.digest, blob.size)).collect();
+fn total<'m>(manifests: impl IntoIterator<Item = &'m Manifest>) -> u64 {
+    let blobs = manifests.into_iter().flat_map(|manifest| manifest.layers.iter().chain([&manifest.config]));
+    let unique: BTreeMap<Digest, u64> = blobs.map(|blob| (blob.digest, blob.size)).collect();
     unique.values().sum()
 }
 

@@ -6,6 +6,7 @@
 //! - [`fail_every_action`]: one rollout for each of its actions that goes wrong.
 //! - [`contract`]: what every provider must do, run against a world that knows how to make one.
 //! - [`TestEnvironment`]: the real binary in a home of its own, with load, waiting and cleaning up.
+//! - [`DockerRegistry`]: somebody else's registry.
 
 pub mod contract;
 
@@ -13,6 +14,7 @@ mod clock;
 mod environment;
 mod load;
 mod provider;
+mod registry;
 mod rng;
 mod samples;
 mod script;
@@ -24,6 +26,7 @@ pub use clock::FakeClock;
 pub use environment::{InstanceProcesses, RunOutcome, Running, TestEnvironment, is_alive, signal};
 pub use load::{Load, LoadPlan, LoadReport, Others, Response, WebSockets, get};
 pub use provider::{FakeProvider, Misuse};
+pub use registry::DockerRegistry;
 pub use rng::Rng;
 pub use samples::{fleet_spec, release};
 pub use script::{Behaviour, Faults};

@@ -223,18 +223,24 @@ fn pulls(bench: &Bench) -> Result<Vec<Row>, Error> {
 fn garbage(bench: &Bench) -> Result<Vec<Row>, Error> {
     let (images, loose) = if bench.quick { (500, 2_000) } else { (10_000, 40_000) };
     let (home, folder) = (bench.folder("registry-gc-kiln")?, bench.folder("registry-gc-docker")?);
+    let helper = |mode: &str| {
+        cargo().args(["bench", "--quiet", "--package", "xtask", "--bench", "registry", "--", mode])
+    };
     let fill = |mode: &str, folder: &Path| {
-        let program =
-            cargo().args(["bench", "--quiet", "--package", "xtask", "--bench", "registry", "--", mode]);
-        program.arg(folder).args([images.to_string(), loose.to_string()]).read()
+        helper(mode).arg(folder).args([images.to_string(), loose.to_string()]).read()
     };
     fill("fill-kiln", &home)?;
     fill("fill-docker", &folder.join("data"))?;
     let server = Server::kiln(bench, home.clone())?;
-    let collect = bench.kiln(&home).args(["registry", "gc", "--grace", "0s", "--json"]);
+    let until = home.join("collected");
+    let clients = helper("load").args([&server.address, &images.to_string()]).arg(&until);
+    let clients = Clients::start(&clients, &home.join("clients.log"))?;
+    let collect = bench.kiln(&home).args(["registry", "gc", "--json"]);
     let begun = std::time::Instant::now();
     let told: Value = serde_json::from_str(&collect.read()?).map_err(|_| missing("kiln", "the report"))?;
     let kiln = super::stats::millis(begun.elapsed());
+    write(&until, "")?;
+    let served = clients.end()?;
     let freed = told["files"].as_array().map_or(0, Vec::len);
     if freed != loose {
         return Err(missing("kiln", &format!("what makes {freed} of {loose} freed blobs")));
@@ -247,14 +253,60 @@ fn garbage(bench: &Bench) -> Result<Vec<Row>, Error> {
         let config = folder.join("config.yml");
         time(&Cmd::new("docker-registry").arg("garbage-collect").arg(&config).env("PATH", setup::path()))?
     };
-    Ok(vec![Row {
+    let collecting = Row {
         what: format!("registry: collecting {loose} of {} blobs, {images} tags", images * 6 + loose),
         unit: Unit::Millis,
         kiln: Ok(kiln),
         peers: vec![("docker-registry", peer)],
         aims: vec![Aim::AtMost(0.5, "docker-registry")],
-        how: "`kiln registry gc` of a registry that serves meanwhile; `docker-registry garbage-collect` of one at rest, as it \
-              must be; the same bytes in both"
+        how: "`kiln registry gc` while four clients pull and two push as fast as they are answered; `docker-registry \
+              garbage-collect` of a registry at rest, as it must be; the same bytes in both"
             .into(),
-    }])
+    };
+    Ok(vec![collecting, served])
+}
+
+/// Clients that pull and push until they are told to end.
+struct Clients {
+    process: Running,
+    log: PathBuf,
+}
+
+impl Clients {
+    fn start(command: &Cmd, log: &Path) -> Result<Self, Error> {
+        let clients = Self { process: Running::start(command, log)?, log: log.to_owned() };
+        clients.line("ready").map(|_| clients)
+    }
+
+    fn line(&self, beginning: &str) -> Result<String, Error> {
+        let look = || {
+            let text = fs::read_to_string(&self.log).ok()?;
+            text.lines().find(|line| line.starts_with(beginning)).map(str::to_owned)
+        };
+        wait("the clients", Duration::from_secs(120), look)
+    }
+
+    /// What they did, and what failed.
+    fn end(self) -> Result<Row, Error> {
+        let line = self.line("{")?;
+        drop(self.process);
+        let told: Value = serde_json::from_str(&line).map_err(|_| missing("the clients", "what they did"))?;
+        let count = |what: &str| told[what].as_u64().unwrap_or_default();
+        if let Some(first) = told["first"].as_str() {
+            eprintln!("  a request failed: {first}");
+        }
+        let errors = told["errors"].as_f64().ok_or_else(|| missing("the clients", "the count of errors"))?;
+        Ok(Row {
+            what: "registry: pulls and pushes that failed while it collected".into(),
+            unit: Unit::Count,
+            kiln: Ok(errors),
+            peers: Vec::new(),
+            aims: vec![Aim::Limit(0.0)],
+            how: format!(
+                "{} pulls and {} pushes meanwhile; every byte compared",
+                count("pulls"),
+                count("pushes")
+            ),
+        })
+    }
 }

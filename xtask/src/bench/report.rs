@@ -19,6 +19,8 @@ pub enum Unit {
     Times,
     /// Megabytes (10^6 bytes).
     Megabytes,
+    /// So many of what the row names.
+    Count,
 }
 
 /// What the number is to reach.
@@ -142,6 +144,7 @@ impl Unit {
             Self::PerSecond => "1/s",
             Self::Times => "times",
             Self::Megabytes => "MB",
+            Self::Count => "",
         }
     }
 
@@ -153,6 +156,7 @@ impl Unit {
             Self::PerSecond => format!("{value:.0}/s"),
             Self::Times => format!("{value:.1} ×"),
             Self::Megabytes => format!("{value:.1} MB"),
+            Self::Count => format!("{value:.0}"),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use kiln_model::{Digest, Name};
 use serde::{Deserialize, Serialize};
 
+use super::repair::leaves_out;
 use super::source::damaged;
 use super::verify::Chain;
 use super::{Head, Ledger, LedgerError, Place, at, line};
@@ -99,9 +100,15 @@ impl Ledger {
             {
                 continue;
             }
-            if !chain.take(&link) {
+            if chain.take(&link) {
+                continue;
+            }
+            // The record of the last checkpoint may be among those that a repair left out.
+            let left_out = from.is_some_and(|head| chain.head() == from && leaves_out(&buffer, head.seq));
+            if !left_out {
                 return Err(damaged(&found.place, "it does not continue the record before it"));
             }
+            chain = Chain::after(Some(Head { seq: link.seq, hash: link.hash }));
         }
         let behind = from.filter(|head| chain.head().is_none_or(|now| now.seq < head.seq));
         match behind {
@@ -121,7 +128,7 @@ impl Ledger {
         Ok(line::link(&buffer).map_err(|reason| damaged(&found.place, reason))?.hash)
     }
 
-    fn last_checkpoint(&self) -> Result<Option<Checkpoint>, LedgerError> {
+    pub(super) fn last_checkpoint(&self) -> Result<Option<Checkpoint>, LedgerError> {
         let bytes = self.checkpoint_lines()?;
         let whole = bytes.iter().rposition(|byte| *byte == b'\n').unwrap_or(0);
         let last = bytes[..whole].rsplit(|byte| *byte == b'\n').next().filter(|line| !line.is_empty());

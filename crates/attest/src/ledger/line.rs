@@ -1,10 +1,13 @@
 //! One record as a line.
 
+use std::borrow::Cow;
+
 use kiln_model::{Digest, Name};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::repair::REPAIRED;
 use super::{Head, LINE_MAX, LedgerError};
 
 /// What is told of an act.
@@ -98,7 +101,17 @@ struct Body<'a> {
 
 /// Writes the record after `head` at the end of `out`, with its newline.
 pub(super) fn write(entry: Entry, head: Option<Head>, out: &mut Vec<u8>) -> Result<Record, LedgerError> {
-    let (seq, prev) = head.map_or((1, GENESIS), |head| (head.seq + 1, head.hash));
+    write_as(head.map_or(1, |head| head.seq + 1), entry, head, out)
+}
+
+/// The same under another number than the next.
+pub(super) fn write_as(
+    seq: u64,
+    entry: Entry,
+    head: Option<Head>,
+    out: &mut Vec<u8>,
+) -> Result<Record, LedgerError> {
+    let prev = head.map_or(GENESIS, |head| head.hash);
     let body = serde_json::to_vec(&Body { seq, entry: &entry, prev });
     let mut body = body.map_err(|source| LedgerError::Json { what: entry.what.clone(), source })?;
     // The closing bracket: the hash is the last member.
@@ -120,18 +133,22 @@ pub(super) struct Link {
     pub(super) seq: u64,
     pub(super) prev: Digest,
     pub(super) hash: Digest,
+    /// Whether it tells of a repair, which may leave numbers out.
+    pub(super) repairs: bool,
 }
 
 /// Reads the links of a line (without its newline) after comparing its hash. An error is why it is no record.
 pub(super) fn link(line: &[u8]) -> Result<Link, &'static str> {
     #[derive(Deserialize)]
-    struct Links {
+    struct Links<'a> {
         seq: u64,
         prev: Digest,
+        #[serde(borrow, default)]
+        what: Cow<'a, str>,
     }
     let hash = hash_of(line)?;
-    let links: Links = serde_json::from_slice(line).map_err(|_| "it is not a record's JSON")?;
-    Ok(Link { seq: links.seq, prev: links.prev, hash })
+    let links: Links<'_> = serde_json::from_slice(line).map_err(|_| "it is not a record's JSON")?;
+    Ok(Link { seq: links.seq, prev: links.prev, hash, repairs: links.what == REPAIRED })
 }
 
 /// Reads a whole record, after comparing its hash.

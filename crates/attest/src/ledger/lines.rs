@@ -39,7 +39,7 @@ impl Ledger {
         let skip =
             segments.partition_point(|segment| segment.first <= seq.saturating_add(1)).saturating_sub(1);
         segments.drain(..skip);
-        Ok(Lines { segments: segments.into_iter(), open: None, unfinished: None })
+        Ok(Lines::of(segments))
     }
 }
 
@@ -69,6 +69,11 @@ pub(super) struct Line {
 }
 
 impl Lines {
+    /// The lines of some files.
+    pub(super) fn of(segments: Vec<Segment>) -> Self {
+        Self { segments: segments.into_iter(), open: None, unfinished: None }
+    }
+
     /// Reads the next line, without its newline, into `buffer`. A line that is too long for a record is cut: it is
     /// none. An unfinished line at the very end is none either, and noted.
     pub(super) fn next(&mut self, buffer: &mut Vec<u8>) -> Result<Option<Line>, LedgerError> {

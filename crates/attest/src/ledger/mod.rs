@@ -5,18 +5,22 @@
 //! ledger-0000000000004711.jsonl   the next file, begun when the former would have outgrown its limit
 //! checkpoints.jsonl               signed heads, one DSSE envelope a line
 //! torn-…                          what a crash left of a line that was never acknowledged
+//! damaged-…                       what a repair set aside
 //! sources.json                    a cache: the last event taken from each source; may be deleted
 //! lock                            held while somebody appends
 //! ```
 //!
 //! A record is one line. It ends with `,"hash":"sha256:<64 hex digits>"}` and a newline; the hash is the SHA-256 of
-//! all bytes of the line before that ending. Among these bytes are `seq`, which counts from 1 without gaps, and
+//! all bytes of the line before that ending. Among these bytes are `seq`, which counts from 1, and
 //! `prev`, the hash of the record before (of the first: zeros). So the canonical bytes are those that are there: no
 //! reader has to write JSON the way Kiln does in order to verify.
 //!
 //! The chain shows what was altered, removed, inserted or reordered, unless everything after it was computed anew.
 //! That, and a tail cut off, only shows against something that the forger cannot sign: a [`Checkpoint`], or a
 //! [`Head`] that was kept elsewhere.
+//!
+//! After a damage the chain goes on when a person says so ([`Ledger::repair`]): one record tells who, when, why and what
+//! was set aside, and it alone may leave numbers out.
 //!
 //! An append is acknowledged when it is on the disk. What a crash leaves of an append that was not is a line without
 //! its end; the next append keeps that in a file of its own and says so. Appending reads the end of the last file
@@ -28,6 +32,7 @@ mod line;
 mod lines;
 mod problem;
 mod read;
+mod repair;
 mod source;
 mod tail;
 mod verify;
@@ -46,6 +51,7 @@ pub use checkpoint::{CHECKPOINT_PAYLOAD, Checkpoint};
 pub use line::{Entry, Record, Source};
 pub use problem::{Place, Problem};
 pub use read::{Filter, Records};
+pub use repair::{Aside, Gap, Repair};
 pub use verify::{Report, Torn};
 
 /// A record is no longer than this, with all that it tells.
@@ -83,7 +89,9 @@ pub enum LedgerError {
         source: io::Error,
     },
     /// A record is not as it was written.
-    #[error("{place} is damaged: {reason}; nothing was changed: `kiln ledger verify` says more")]
+    #[error(
+        "{place} is damaged: {reason}; nothing was changed: `kiln ledger verify` says more, and `kiln ledger repair` goes on after it"
+    )]
     Damaged {
         /// Which.
         place: Place,
@@ -141,12 +149,13 @@ impl Ledger {
         Ok(self.tail()?.head)
     }
 
-    /// Waits for the ledger's lock.
+    /// Waits for the ledger's lock, and finishes a repair that was interrupted.
     fn lock(&self) -> Result<File, LedgerError> {
         let path = self.folder.join("lock");
         let file = File::options().create(true).truncate(false).write(true).open(&path);
         let file = file.map_err(at("open the lock", &path))?;
         file.lock().map_err(at("lock", &path))?;
+        self.finish_repair()?;
         Ok(file)
     }
 

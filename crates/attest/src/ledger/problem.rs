@@ -92,6 +92,15 @@ pub enum Problem {
         /// Who says so: `a checkpoint of …`, `the witness`.
         by: String,
     },
+    /// What a repair set aside is not as it was.
+    NotKept {
+        /// The repair's record.
+        seq: u64,
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The ledger once went further than it does.
     TailMissing {
         /// The first record that is missing.
@@ -136,6 +145,9 @@ impl fmt::Display for Problem {
                     f,
                     "record {seq} is not the one that {by} tells of: the ledger was written anew up to it"
                 )
+            }
+            Self::NotKept { seq, file, reason } => {
+                write!(f, "what record {seq} set aside is not kept as it was ({}): {reason}", file.display())
             }
             Self::TailMissing { from, to, by } => {
                 write!(f, "records {from} to {to} are missing at the end: {by} tells of them")

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::line::{GENESIS, Link};
 use super::lines::{Line, Lines};
+use super::repair::{Repair, repair_of};
 use super::{Checkpoint, Head, Ledger, LedgerError, Place, Problem, line};
 use crate::keys::TrustedKeys;
 
@@ -25,6 +26,8 @@ pub struct Report {
     pub covered: Option<u64>,
     /// What is wrong. The first in the chain comes first; the chain is not followed beyond it.
     pub problems: Vec<Problem>,
+    /// Gaps that somebody acknowledged, each with its record.
+    pub repairs: Vec<Repair>,
     /// A line without its end: of an append that is under way, or that a crash interrupted.
     pub torn: Option<Torn>,
     /// What former crashes left, kept beside the ledger.
@@ -73,7 +76,8 @@ impl Chain {
 
     /// Takes the next record; false when it is not the next.
     pub(super) fn take(&mut self, link: &Link) -> bool {
-        let fits = link.seq == self.next() && link.prev == self.prev();
+        let counts = link.seq == self.next() || link.repairs && link.seq > self.next();
+        let fits = counts && link.prev == self.prev();
         if fits {
             self.head = Some(Head { seq: link.seq, hash: link.hash });
         }
@@ -102,6 +106,7 @@ impl Ledger {
             told.known.entry(witness.seq).or_default().push((witness.hash, "the witness".into()));
         }
         let passed = self.follow(&mut report, &told.known)?;
+        left_out(&mut told.known, &passed, &mut report.repairs);
         report.problems.extend(rewritten(&told.known, &passed));
         report.problems.append(&mut told.bad);
         if report.problems.is_empty() {
@@ -140,18 +145,51 @@ impl Ledger {
         let mut buffer = Vec::new();
         let mut passed = BTreeMap::new();
         while let Some(found) = lines.next(&mut buffer)? {
-            if let Err(problem) = step(&mut chain, &buffer, &found, &mut lines)? {
-                report.problems.push(problem);
-                break;
+            match step(&mut chain, &buffer, &found, &mut lines)? {
+                Ok(link) if link.repairs => self.acknowledge(report, &buffer, link.seq, &found.place),
+                Ok(_) => {}
+                Err(problem) => {
+                    report.problems.push(problem);
+                    break;
+                }
             }
-            if let Some(head) = chain.head().filter(|head| known.contains_key(&head.seq)) {
-                passed.insert(head.seq, head.hash);
+            // The first record says which ledger it is, whatever its number.
+            let first = report.records == 0;
+            report.records += 1;
+            if let Some(head) = chain.head() {
+                passed.extend(first.then_some((1, head.hash)));
+                passed.extend(known.contains_key(&head.seq).then_some((head.seq, head.hash)));
             }
         }
         report.head = chain.head();
-        report.records = report.head.map_or(0, |head| head.seq);
         report.torn = lines.unfinished.map(|(file, bytes)| Torn { file, bytes });
         Ok(passed)
+    }
+
+    /// Notes a repair, and what of it is not kept.
+    fn acknowledge(&self, report: &mut Report, text: &[u8], seq: u64, place: &Place) {
+        match repair_of(text) {
+            Ok(repair) => {
+                report.problems.extend(self.not_kept(&repair));
+                report.repairs.push(repair);
+            }
+            Err(reason) => {
+                report.problems.push(Problem::Altered { seq, place: place.clone(), reason: reason.into() });
+            }
+        }
+    }
+}
+
+/// Moves what is known of records that repairs left out to the repairs.
+fn left_out(known: &mut Known, passed: &BTreeMap<u64, Digest>, repairs: &mut [Repair]) {
+    for repair in repairs {
+        let (from, to) = (repair.gap.from, repair.gap.to);
+        let within: Vec<u64> = known.keys().copied().filter(|seq| (from..=to).contains(seq)).collect();
+        for seq in within {
+            let told = known.remove(&seq).unwrap_or_default();
+            let other = told.into_iter().filter(|(hash, _)| passed.get(&seq) != Some(hash));
+            repair.told_of.extend(other.map(|(_, by)| format!("{by} tells of record {seq}")));
+        }
     }
 }
 
@@ -166,12 +204,12 @@ fn rewritten(known: &Known, passed: &BTreeMap<u64, Digest>) -> Vec<Problem> {
 }
 
 /// Takes one line, or says what is wrong with it.
-fn step(
+pub(super) fn step(
     chain: &mut Chain,
     text: &[u8],
     found: &Line,
     lines: &mut Lines,
-) -> Result<Result<(), Problem>, LedgerError> {
+) -> Result<Result<Link, Problem>, LedgerError> {
     let place = found.place.clone();
     let expected = chain.next();
     let read = if found.finished { line::link(text) } else { Err("it lacks the newline after it") };
@@ -184,7 +222,7 @@ fn step(
     if chain.take(&link) {
         return Ok(match found.opens.filter(|named| *named != link.seq) {
             Some(named) => Err(Problem::Misnamed { named, seq: link.seq, place }),
-            None => Ok(()),
+            None => Ok(link),
         });
     }
     Ok(Err(match link.seq {

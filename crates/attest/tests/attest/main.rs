@@ -10,3 +10,4 @@ mod mutations;
 mod peers;
 mod processes;
 mod registry;
+mod repair;

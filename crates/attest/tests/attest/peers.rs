@@ -39,7 +39,7 @@ impl Bench {
     }
 
     fn reference(&self) -> String {
-        format!("{}/{REPOSITORY}@{}", self.registry.address, self.image)
+        format!("{}/{REPOSITORY}@{}", self.registry.address(), self.image)
     }
 
     fn tag(&self, kind: &str) -> String {
@@ -79,7 +79,7 @@ fn cosign_accepts_kilns_signatures_and_no_others() {
     let (one, two, stranger) =
         (key(Algorithm::EcdsaP256), key(Algorithm::Ed25519), key(Algorithm::EcdsaP256));
     let said = BTreeMap::from([("commit".to_owned(), "abc".to_owned())]);
-    let reference = format!("{}/{REPOSITORY}", bench.registry.address);
+    let reference = format!("{}/{REPOSITORY}", bench.registry.address());
     let first = sign_image(&bench.store, &bench.image, &reference, &one, &said).unwrap();
     // One signature: its own manifest, with a subject, is what cosign reads.
     bench.registry.push(&bench.store, &first, REPOSITORY, &bench.tag("sig"));

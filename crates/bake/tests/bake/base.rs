@@ -1,11 +1,9 @@
 //! Images on other images: from disk, and from a real registry.
 
-use std::io::BufRead;
-use std::process::{Child, Command, Stdio};
-
 use kiln_bake::Outcome;
 use kiln_model::{Base, OciBase, Recipe};
 use kiln_store::Format;
+use kiln_testkit::DockerRegistry;
 
 use crate::kit::{Kitchen, chain, has_program, recipe, run, steps};
 
@@ -53,45 +51,6 @@ fn a_base_comes_from_a_layout_or_an_archive() {
     assert!(text.contains("absent.tar"), "{text}");
 }
 
-struct Registry {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// Debian's registry on a port of the system's choice, which it prints.
-fn registry(kitchen: &Kitchen) -> Registry {
-    let config = kitchen.folder.path().join("registry.yml");
-    let data = kitchen.folder.path().join("registry");
-    let text = format!(
-        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n",
-        data.display()
-    );
-    std::fs::write(&config, text).unwrap();
-    let mut child = Command::new("docker-registry")
-        .arg("serve")
-        .arg(&config)
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
-    let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
-        let (_, rest) = line.split_once("listening on ")?;
-        let end = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | ':')).unwrap_or(rest.len());
-        Some(rest[..end].to_owned())
-    });
-    let address = address.expect("the registry starts and says where it listens");
-    std::thread::spawn(move || lines.for_each(drop));
-    Registry { child, address }
-}
-
 fn push(kitchen: &Kitchen, image: &kiln_model::Digest, folder: &str, reference: &str) {
     let path = kitchen.folder.path().join(folder);
     kitchen.store.export(image, Format::OciLayout, &path, Some("x")).unwrap();
@@ -105,7 +64,7 @@ fn a_base_comes_from_a_registry_and_stays_what_it_was() {
         return;
     }
     let (mut kitchen, base) = with_base();
-    let registry = registry(&kitchen);
+    let registry = DockerRegistry::start();
     let reference = format!("{}/acme/base:1", registry.address);
     push(&kitchen, &base, "one", &reference);
     let wanted = on(&reference, "copy app /srv/app");

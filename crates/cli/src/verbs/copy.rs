@@ -53,17 +53,14 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         (Endpoint::Disk(from), Endpoint::Registry(to)) => from_disk(args, context, from, to)?,
         (Endpoint::Registry(from), Endpoint::Disk(to)) => {
             let store = store()?;
-            let pulled = pull::pull(context, &store, from, false, &args.registry)?;
-            let digest = pulled.image.digest;
+            let digest = pull::pull(context, &store, from, false, &args.registry)?.image.digest;
             let tag = from.tag.as_ref().map_or("latest", |tag| tag.as_str());
-            write(&store, &digest, to, Some(tag))?;
-            Copied { digest, totals: pulled.totals, evidence: 0 }
+            write(args, &store, &digest, to, Some(tag))?
         }
         (Endpoint::Disk(from), Endpoint::Disk(to)) => {
             let store = store()?;
             let image = import(&store, from)?;
-            write(&store, &image.digest, to, image.tag())?;
-            Copied { digest: image.digest, totals: Totals::default(), evidence: 0 }
+            write(args, &store, &image.digest, to, image.tag())?
         }
     };
     let answer = serde_json::json!({
@@ -109,7 +106,14 @@ fn import(store: &kiln_store::Store, path: &Path) -> Result<kiln_store::Descript
     store.import(path).map_err(|error| Failure::from_error(Kind::Failed, &error))
 }
 
-fn write(store: &kiln_store::Store, image: &Digest, path: &Path, tag: Option<&str>) -> Result<()> {
+/// What is counted is what the archive or layout has afterwards: the way there leads through the store.
+fn write(
+    args: &Args,
+    store: &kiln_store::Store,
+    image: &Digest,
+    path: &Path,
+    tag: Option<&str>,
+) -> Result<Copied> {
     let name = path.to_string_lossy();
     if [".gz", ".tgz", ".zst"].iter().any(|end| name.ends_with(end)) {
         return Err(Failure::new(
@@ -119,5 +123,8 @@ fn write(store: &kiln_store::Store, image: &Digest, path: &Path, tag: Option<&st
         .hint("name a .tar file: the layers in it are compressed already"));
     }
     let format = if name.ends_with(".tar") { Format::OciArchive } else { Format::OciLayout };
-    store.export(image, format, path, tag).map_err(|error| Failure::from_error(Kind::Failed, &error))
+    let written = store.export_with(image, format, path, tag, !args.registry.no_evidence);
+    let written = written.map_err(|error| Failure::from_error(Kind::Failed, &error))?;
+    let totals = Totals { moved: written.blobs, bytes: written.bytes, ..Totals::default() };
+    Ok(Copied { digest: *image, totals, evidence: written.evidence })
 }

@@ -97,15 +97,17 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             context.ui.result(&images, || list(&images));
         }
         Act::Inspect { image } => {
-            let found = store.inspect(&resolve(&store, image)?.digest).map_err(|error| failure(&error))?;
+            let found =
+                store.inspect(&resolve_here(&store, image)?.digest).map_err(|error| failure(&error))?;
             context.ui.result(&found, || serde_json::to_string_pretty(&found).unwrap_or_default());
         }
         Act::History { image } => {
-            let lines = store.history(&resolve(&store, image)?.digest).map_err(|error| failure(&error))?;
+            let lines =
+                store.history(&resolve_here(&store, image)?.digest).map_err(|error| failure(&error))?;
             context.ui.result(&lines, || history(&lines));
         }
         Act::Diff { before, after } => {
-            let (before, after) = (resolve(&store, before)?, resolve(&store, after)?);
+            let (before, after) = (resolve_here(&store, before)?, resolve_here(&store, after)?);
             let found = store.diff(&before.digest, &after.digest).map_err(|error| failure(&error))?;
             context.ui.result(&found, || found.iter().map(difference).collect());
         }
@@ -130,6 +132,14 @@ pub(crate) fn resolve(store: &Store, image: &str) -> Result<kiln_store::Descript
     })
 }
 
+/// The same where something is looked up in the image: of one for several platforms, this machine's.
+pub(crate) fn resolve_here(store: &Store, image: &str) -> Result<kiln_store::Descriptor> {
+    store.for_host(resolve(store, image)?).map_err(|error| {
+        Failure::from_error(Kind::NotFound, &error)
+            .hint("`kiln pull` without --all-platforms takes one for this machine, where there is one")
+    })
+}
+
 fn export(
     context: &Context,
     store: &Store,
@@ -143,7 +153,7 @@ fn export(
         Kinds::OciArchive => Format::OciArchive,
         Kinds::DockerArchive => Format::DockerArchive,
     };
-    let found = resolve(store, image)?;
+    let found = resolve_here(store, image)?;
     store.export(&found.digest, format, path, Some(name)).map_err(|error| failure(&error))?;
     let answer = serde_json::json!({ "digest": found.digest, "path": path, "name": name });
     context.ui.result(&answer, || format!("wrote {} to {}", found.digest, path.display()));
@@ -213,7 +223,7 @@ fn list(images: &[ImageInfo]) -> String {
             if image.tags.is_empty() { "-".into() } else { image.tags.join(",") },
             image.digest.short(),
             image.problem.clone().or_else(|| image.created.clone()).unwrap_or_default(),
-            image.architecture.clone().unwrap_or_default(),
+            image.architecture.clone().unwrap_or_else(|| image.platforms.join(",")),
             image.layers.to_string(),
             size(image.size),
         ]

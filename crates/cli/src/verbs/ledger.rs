@@ -6,11 +6,12 @@ use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::NonEmptyStringValueParser;
 use kiln_attest::keys::{PublicKey, TrustedKeys};
-use kiln_attest::ledger::{Filter, Record, Report};
+use kiln_attest::ledger::{Filter, Record, Repair, Report};
 use kiln_model::{Digest, Name};
 
-use crate::context::{Context, name, now_ms};
+use crate::context::{Context, author, name, now_ms};
 use crate::error::{Failure, Kind, Result};
 use crate::home::Home;
 use crate::ui::{age, columns};
@@ -49,6 +50,12 @@ enum Act {
     },
     /// Sign where the ledger ends now
     Checkpoint,
+    /// Go on after a damage: what does not hold is set aside as it is, and that is put on the record
+    Repair {
+        /// Why, for the record
+        #[arg(short = 'm', long, value_parser = NonEmptyStringValueParser::new())]
+        reason: String,
+    },
 }
 
 /// Which records.
@@ -122,6 +129,16 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
             context.ui.result(&made, || match &made {
                 Some(made) => format!("signed record {}, {}", made.seq, made.head),
                 None => "the ledger is empty".into(),
+            });
+        }
+        Act::Repair { reason } => {
+            let now = now_ms().max(0).unsigned_abs();
+            let made = ledger.repair(&author(), reason, witness()?.as_ref(), now).map_err(fail)?;
+            let report = ledger.verify(&TrustedKeys::new(), None).map_err(fail)?;
+            let own = report.repairs.iter().find(|it| made.as_ref().is_some_and(|made| it.seq == made.seq));
+            context.ui.result(&own, || match own {
+                Some(repair) => format!("{}the ledger goes on with record {}", repaired(repair), repair.seq),
+                None => "the chain holds up to its end: there is nothing to repair".into(),
             });
         }
     }
@@ -199,8 +216,28 @@ fn table<'r>(records: impl Iterator<Item = &'r Record>) -> String {
     columns(&rows)
 }
 
+/// A gap that somebody acknowledged.
+fn repaired(repair: &Repair) -> String {
+    let gap = &repair.gap;
+    let why = repair.why.as_deref().unwrap_or_default();
+    let lacks = match gap.to.checked_sub(gap.from) {
+        Some(0) => format!("record {} is missing", gap.from),
+        Some(_) => format!("records {} to {} are missing", gap.from, gap.to),
+        None => "no record is missing".into(),
+    };
+    let mut out =
+        format!("acknowledged by {} in record {} ({why}): {lacks}; {}\n", repair.who, repair.seq, gap.damage);
+    for aside in &gap.aside {
+        let _ = writeln!(out, "  kept in {}, {} bytes, {}", aside.file, aside.bytes, aside.digest);
+    }
+    for told in &repair.told_of {
+        let _ = writeln!(out, "  {told}");
+    }
+    out
+}
+
 fn told(report: &Report) -> String {
-    let mut out = String::new();
+    let mut out: String = report.repairs.iter().map(repaired).collect();
     for problem in &report.problems {
         let _ = writeln!(out, "{problem}");
     }
@@ -216,7 +253,14 @@ fn told(report: &Report) -> String {
         || "no checkpoint".to_owned(),
         |seq| format!("{} checkpoints, the last over record {seq}", report.checkpoints),
     );
-    let verdict = if report.is_good() { "the chain holds" } else { "the chain does NOT hold" };
+    let verdict = match (report.is_good(), report.repairs.len()) {
+        (true, 0) => "the chain holds".to_owned(),
+        (true, count) => format!(
+            "the chain holds, but for {count} acknowledged damage{}",
+            if count > 1 { "s" } else { "" }
+        ),
+        (false, _) => "the chain does NOT hold".to_owned(),
+    };
     let _ = writeln!(out, "{verdict}: {} records, {covered}", report.records);
     out
 }

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args, context: &Context) -> Result<ExitCode> {
         (Some(folder), _) => (inventory_of_folder(folder).map_err(fail)?, folder.display().to_string()),
         (None, Some(image)) => {
             let store = crate::context::store()?;
-            let digest = super::image::resolve(&store, image)?.digest;
+            let digest = super::image::resolve_here(&store, image)?.digest;
             (inventory(&store, &digest).map_err(fail)?, image.clone())
         }
         (None, None) => return Err(Failure::new(Kind::NotFound, "there is no image to look into")),

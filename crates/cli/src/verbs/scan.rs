@@ -131,6 +131,6 @@ fn wanted(args: &Args, context: &Context, store: &Store) -> Result<Vec<Wanted>> 
 }
 
 fn stored(store: &Store, text: &str, policy: Policy, folder: &Path) -> Result<Wanted> {
-    let image = super::image::resolve(store, text)?.digest;
+    let image = super::image::resolve_here(store, text)?.digest;
     Ok(Wanted { name: text.to_owned(), image, policy, folder: folder.to_owned() })
 }

@@ -4,6 +4,7 @@ mod bad_releases;
 mod bad_sources;
 mod checks;
 mod checks_foreign;
+mod copies;
 mod crashes;
 mod deploys;
 mod events;

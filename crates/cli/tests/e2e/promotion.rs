@@ -182,6 +182,45 @@ fn every_act_is_on_the_ledger_and_what_was_altered_is_named() {
 }
 
 #[test]
+fn a_damaged_end_of_the_ledger_is_acknowledged_and_never_forgotten() {
+    let (project, _) = project(r#""signed""#);
+    let env = &project.env;
+    env.kiln(["key", "create", "first", "--no-passphrase"]).success();
+    env.kiln(["key", "create", "second", "--no-passphrase"]).success();
+    env.kiln(["ledger", "repair", "-m", "why not"]).success().stdout_has("nothing to repair");
+    let folder = env.kiln_home().join("ledger");
+    let segment = folder.join("ledger-0000000000000001.jsonl");
+    let text = fs::read_to_string(&segment).unwrap();
+    let count = text.lines().count();
+    let altered = text.replace("\"second\"", "\"2nd\"");
+    assert_ne!(text, altered);
+    fs::write(&segment, &altered).unwrap();
+    // Nothing is written after it, and what to do is said.
+    env.kiln(["key", "create", "third", "--no-passphrase"]).failure().stderr_has("kiln ledger repair");
+    env.kiln(["ledger", "repair"]).code(2).stderr_has("--reason");
+    env.kiln(["ledger", "verify"]).code(7);
+    assert_eq!(fs::read_to_string(&segment).unwrap(), altered);
+
+    let repaired =
+        env.kiln(["ledger", "repair", "--reason", "restored from tape", "--json"]).success().json();
+    assert_eq!(
+        (repaired["from"].as_u64(), repaired["to"].as_u64()),
+        (Some(count as u64), Some(count as u64))
+    );
+    env.kiln(["key", "create", "fourth", "--no-passphrase"]).success();
+    let told = env.kiln(["ledger", "verify"]);
+    told.success().stdout_has("1 acknowledged damage").stdout_has("restored from tape");
+    told.stdout_has(&format!("record {count} is missing"));
+    env.kiln(["ledger", "show", "--what", "ledger.repaired"]).success().stdout_has("restored from tape");
+    let kept = folder.join(repaired["aside"][0]["file"].as_str().unwrap());
+    assert_eq!(fs::read_to_string(&kept).unwrap(), altered, "everything is still there");
+    fs::write(&kept, &text).unwrap();
+    env.kiln(["ledger", "verify"]).code(7).stdout_has("is not kept as it was");
+    fs::write(&kept, &altered).unwrap();
+    env.kiln(["ledger", "verify"]).success();
+}
+
+#[test]
 fn an_image_is_verified_and_baked_again_elsewhere() {
     let (project, _) = project(r#""signed""#);
     project.env.kiln(["ship", "--no-deploy"]).success();

@@ -1,45 +1,8 @@
 //! Images into Debian's registry and out of it, with the verbs that a person has.
 
-use std::io::BufRead;
-use std::process::{Child, Command, Stdio};
-
-use kiln_testkit::TestEnvironment;
+use kiln_testkit::DockerRegistry;
 
 use crate::support::{Project, has};
-
-/// Debian's registry on a port of the system's choice, which it prints.
-struct Registry {
-    child: Child,
-    address: String,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn registry(env: &TestEnvironment) -> Registry {
-    let data = env.work().join("registry");
-    let text = format!(
-        "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n",
-        data.display()
-    );
-    let config = env.write("registry.yml", text);
-    let mut command = Command::new("docker-registry");
-    command.arg("serve").arg(&config).stderr(Stdio::piped()).stdout(Stdio::null());
-    let mut child = command.spawn().expect("docker-registry starts");
-    let mut lines = std::io::BufReader::new(child.stderr.take().expect("standard error")).lines();
-    let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
-        let (_, rest) = line.split_once("listening on ")?;
-        let end = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | ':')).unwrap_or(rest.len());
-        Some(rest[..end].to_owned())
-    });
-    let address = address.expect("the registry says where it listens");
-    std::thread::spawn(move || lines.for_each(drop));
-    Registry { child, address }
-}
 
 #[test]
 fn an_image_is_pushed_pulled_and_copied() {
@@ -47,7 +10,7 @@ fn an_image_is_pushed_pulled_and_copied() {
         return;
     }
     let project = Project::new("rollout \"recreate\" {}");
-    let registry = registry(&project.env);
+    let registry = DockerRegistry::start();
     project.spec(&[("VERSION", "one")]);
     project.env.kiln(["bake"]).success();
     let name = format!("{}/acme/web:1", registry.address);

@@ -34,12 +34,18 @@ impl Served {
         format!("{}/{image}", self.address)
     }
 
-    fn request(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String, Vec<u8>) {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: &[u8],
+    ) -> (u16, String, Vec<u8>) {
         request(self.address, method, path, headers, body)
     }
 
     /// SIGTERM, and it ends well.
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         signal(self.running.pid(), 15).expect("it runs");
         assert_eq!(self.running.wait(SOON), Some(0), "{}", self.running.stderr());
     }
@@ -85,14 +91,14 @@ fn refused(home: &Path, program: &str, arguments: &[&str]) -> String {
 }
 
 /// A project whose image `web` is baked.
-fn baked() -> Project {
+pub(crate) fn baked() -> Project {
     let project = Project::new("");
     project.spec(&[]);
     project.env.kiln(["bake"]).success();
     project
 }
 
-fn image(project: &Project) -> String {
+pub(crate) fn image(project: &Project) -> String {
     let images = project.env.kiln(["image", "list", "--json"]).success().json();
     images[0]["digest"].as_str().expect("a digest").to_owned()
 }
@@ -299,7 +305,7 @@ fn a_push_goes_on_after_the_registry_was_killed_in_the_middle() {
 }
 
 /// Pushes an image of one layer over plain HTTP, and returns the digest of its manifest.
-fn push(at: SocketAddr, repository: &str, tag: &str, layer: &[u8]) -> ContentDigest {
+pub(crate) fn push(at: SocketAddr, repository: &str, tag: &str, layer: &[u8]) -> ContentDigest {
     let blob = |kind: &str, bytes: &[u8]| {
         let digest = ContentDigest::sha256(bytes);
         let path = format!("/v2/{repository}/blobs/uploads/?digest={digest}");
@@ -430,4 +436,77 @@ fn the_control_planes_registry_serves_and_never_collects_what_runs() {
     let _next = env.spawn(["serve", "--replace"]);
     wait_for("the next control plane", SOON, || env.serve_pid().filter(|next| *next != pid));
     env.kiln(["registry", "list"]).success().stdout_has("team/web");
+}
+
+#[test]
+fn what_was_pushed_is_on_the_record_once_though_the_registry_was_killed_before_it_wrote() {
+    let env = TestEnvironment::new(env!("CARGO_BIN_EXE_kiln"));
+    let mut served = serve(&env, &[]);
+    push(served.address, "team/shop", "1", b"one");
+    let tagged = || records(&env, "registry.tagged").len();
+    wait_for("the first is on the record", SOON, || (tagged() == 1).then_some(()));
+    // While somebody else holds the ledger, the registry goes on, and dies before it could append.
+    let lock = std::fs::File::create(env.kiln_home().join("ledger/lock")).expect("a file");
+    lock.lock().expect("the ledger's lock");
+    push(served.address, "team/shop", "2", b"two");
+    signal(served.running.pid(), 9).expect("it runs");
+    assert_eq!(served.running.wait(SOON), None);
+    drop(lock);
+    assert_eq!(tagged(), 1);
+    let served = serve(&env, &[]);
+    wait_for("the second is on the record", SOON, || (tagged() == 2).then_some(()));
+    push(served.address, "team/shop", "3", b"three");
+    served.stop();
+    assert_eq!((records(&env, "registry.pushed").len(), tagged()), (3, 3));
+    env.kiln(["ledger", "verify"]).success();
+}
+
+/// The certificate of an authority, and one for this machine with its key.
+fn certificates(env: &TestEnvironment) -> [String; 3] {
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let authority = rcgen::CertifiedIssuer::self_signed(authority, key).expect("an authority");
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let own = rcgen::CertificateParams::new(vec!["127.0.0.1".into()]).expect("parameters");
+    let own = own.signed_by(&key, &authority).expect("a certificate");
+    let write = |name: &str, text: String| env.write(name, text).display().to_string();
+    [write("ca.pem", authority.pem()), write("own.pem", own.pem()), write("key.pem", key.serialize_pem())]
+}
+
+#[test]
+fn it_serves_https_keeps_quotas_and_lets_everybody_pull_as_its_flags_say() {
+    let mut project = baked();
+    let login = project.env.work().join("login");
+    project.env.set_env("DOCKER_CONFIG", &login);
+    let env = &project.env;
+    let (users, [ca, own, key]) = (users(env), certificates(env));
+    env.kiln(["registry", "serve", "--tls-cert", &own]).code(2).stderr_has("--tls-key");
+    env.kiln(["registry", "serve", "--anonymous-pull"]).failure().stderr_has("--users");
+    env.kiln(["registry", "serve", "--quota", "team/**:much"]).code(2).stderr_has("--quota");
+
+    let far = env.work().join("far").display().to_string();
+    let quotas = ["--quota", "small/**:64KiB", "--quota", "team/**:1GiB"];
+    let flags =
+        ["--data", &far, "--tls-cert", &own, "--tls-key", &key, "--users", &users, "--anonymous-pull"];
+    let served = serve(env, &[&flags[..], &quotas[..]].concat());
+    assert!(served.running.stdout().contains("https://"), "{}", served.running.stdout());
+    let (web, small) = (served.name("team/web:1"), served.name("small/web:1"));
+    env.kiln(["push", "web", &web]).failure();
+    env.kiln(["push", "web", &web, "--ca", &own]).failure().stderr_has("certificate");
+    // Everybody may pull, and nobody in particular may push.
+    env.kiln(["push", "web", &web, "--ca", &ca]).failure().stderr_has("401");
+    let auth =
+        r#"{"auths": {"HOST": {"auth": "YWRhOnNlY3JldA=="}}}"#.replace("HOST", &served.address.to_string());
+    env.write("login/config.json", auth);
+    env.kiln(["push", "web", &web, "--ca", &ca]).success();
+    env.kiln(["push", "web", &small, "--ca", &ca]).failure().stderr_has("quota");
+    let listed = env.kiln(["registry", "list", "--data", &far, "--json"]).success().json();
+    let names: Vec<_> =
+        listed["repositories"].as_array().expect("a list").iter().map(|it| &it["name"]).collect();
+    assert_eq!(names, ["team/web"], "nothing of what was refused has a manifest");
+    std::fs::remove_file(login.join("config.json")).expect("a file");
+    let digest = env.kiln(["pull", &web, "--ca", &ca, "--json"]).success().json()["digest"].clone();
+    assert_eq!(digest, image(&project).as_str());
+    served.stop();
 }

@@ -24,7 +24,7 @@ pub use embedded::EmbeddedError;
 pub use protect::needed_images;
 pub use settings::{MirrorSettings, RegistrySettings, RetentionSettings, SettingsError, UserSettings};
 
-use self::acts::Scribe;
+use self::acts::{Bell, Scribe};
 use crate::api::{
     CollectRequest, LinkAnswer, LinkRequest, RegistryAnswer, RegistryPlace, RepositoryStatus, TagStatus,
     TagsAnswer,
@@ -99,10 +99,11 @@ impl RegistryService {
         std::fs::create_dir_all(&place.data)
             .map_err(|source| OpenError::Folder { path: place.data.clone(), source })?;
         let mut config = settings.config(place)?;
-        let scribe = Scribe::start(&place.home.join("ledger"))?;
-        config.acts = Some(scribe.told());
+        let bell = Arc::new(Bell::default());
+        config.acts = Some(bell.told());
         let (tls, external_url) = (config.tls.is_some(), config.external_url.clone());
         let registry = Registry::open(config)?;
+        let scribe = Scribe::start(registry.clone(), &place.home.join("ledger"), bell)?;
         let inner =
             Inner { registry, place: place.clone(), tls, external_url, address: OnceLock::new(), scribe };
         Ok(Self { inner: inner.into() })
@@ -212,7 +213,7 @@ impl RegistryService {
         })
     }
 
-    /// Waits until every act so far is on the ledger, or was told in the log; some seconds at most. May block.
+    /// Waits until every act so far is on the ledger, or the log says why not; some seconds at most. May block.
     pub fn flush(&self) {
         self.inner.scribe.flush();
     }

@@ -1,17 +1,20 @@
-//! What was done to the registry, told to whoever keeps a record of it.
+//! What was done to the registry, kept for whoever keeps a record of it.
 //!
-//! An act is told after the database has committed it. The registry waits for nobody: whoever is told must be quick,
-//! and must say so himself when he cannot keep up.
+//! An act is written down in the transaction that does it and stays there until it was taken: whoever keeps the record
+//! reads [`super::Registry::acts`], makes them durable where they belong and then calls
+//! [`super::Registry::forget_acts`]. One that dies in between reads them again, under the same numbers.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::digest::ContentDigest;
 use crate::name::{Repository, Tag};
 
-/// Who is told of acts. Called on the threads that serve: it must not block.
-pub type Told = Arc<dyn Fn(Act) + Send + Sync>;
+/// Who is told that there are acts to be taken. Called on the threads that serve: it must not block.
+pub type Told = Arc<dyn Fn() + Send + Sync>;
 
 /// Something that somebody did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +27,16 @@ pub struct Act {
     pub deed: Deed,
 }
 
+/// Who does something, and when.
+#[derive(Clone, Debug)]
+pub(crate) struct Author {
+    pub(crate) at_ms: u64,
+    pub(crate) who: String,
+}
+
 /// What was done.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Deed {
     /// A repository has a manifest that it did not have.
     Pushed {

@@ -46,7 +46,7 @@ pub struct RegistryConfig {
     pub retention: Retention,
     /// How clients reach this registry (`https://registry.example`), when that is not the `Host` they send.
     pub external_url: Option<String>,
-    /// Who is told what clients do, beside the log.
+    /// Who is told that there are acts to be taken; without anybody, none are kept.
     pub acts: Option<Told>,
     /// What time it is.
     pub clock: Clock,

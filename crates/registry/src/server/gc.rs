@@ -227,13 +227,17 @@ impl Registry {
             self.free(algorithm, cuts, &sweep.linked, &needed, &mut report)?;
         }
         if !options.dry_run {
-            inner.db.write_blocking::<_, DbError, _>(move |tx| db::expire_leases(tx, cuts.leases))?;
+            let deed = inner.author(&options.who).filter(|_| report.changed()).map(|it| (it, report.deed()));
+            inner.db.write_blocking::<_, DbError, _>(move |tx| {
+                if let Some((author, deed)) = &deed {
+                    db::note(tx, author, deed)?;
+                }
+                db::expire_leases(tx, cuts.leases)
+            })?;
+            inner.tell();
         }
         report.files.sort_by_key(|freed| freed.digest);
         inner.metrics.freed(if options.dry_run { 0 } else { report.bytes });
-        if !options.dry_run && report.changed() {
-            inner.tell(options.who.clone(), report.deed());
-        }
         Ok(report)
     }
 

@@ -7,7 +7,7 @@ use axum::Router;
 use http::HeaderValue;
 use tokio::sync::watch;
 
-use super::acts::{Act, Deed};
+use super::acts::{Act, Author};
 use super::auth::Signer;
 use super::cache::{Caches, Served};
 use super::config::RegistryConfig;
@@ -112,6 +112,30 @@ impl Registry {
         Ok(found?)
     }
 
+    /// What was done and not taken yet, oldest first, with numbers that grow. May block.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn acts(&self, limit: u32) -> Result<Vec<(u64, Act)>, RegistryError> {
+        Ok(self.inner.db.read_blocking(|db, _| db::acts(db, limit))?)
+    }
+
+    /// Forgets the acts up to a number, which are on record elsewhere. May block.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn forget_acts(&self, last: u64) -> Result<(), RegistryError> {
+        Ok(self.inner.db.write_blocking::<_, DbError, _>(move |tx| db::forget_acts(tx, last))?)
+    }
+
+    /// The name that this registry's database was given when it was made. The numbers of acts are its own. May block.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn identity(&self) -> Result<String, RegistryError> {
+        Ok(self.inner.db.read_blocking(|db, _| db::identity(db))?)
+    }
+
     /// Makes an image of the store a repository's, under a tag, without copying its bytes. `who` asked for it. May
     /// block.
     ///
@@ -125,6 +149,7 @@ impl Registry {
         manifest: &kiln_model::Digest,
     ) -> Result<(), RegistryError> {
         let (inner, digest) = (&self.inner, ContentDigest::from(*manifest));
+        let author = inner.author(who);
         let mut parts = Vec::new();
         let lacks = |digest: ContentDigest, reason: String| RegistryError::Link {
             digest,
@@ -156,10 +181,12 @@ impl Registry {
                 }
             }
             let change = TagChange { repository: &name, tag: &tag, digest, rules: Some(&rules), now };
-            Ok(endpoints::Saved { new: is_new, before: db::set_tag(tx, &change)? })
+            let saved = endpoints::Saved { new: is_new, before: db::set_tag(tx, &change)? };
+            endpoints::note_saved(tx, author.as_ref(), &name, &reference, digest, saved)?;
+            Ok(())
         });
-        let saved = written.map_err(|error: ApiError| lacks(digest, error.message))?;
-        inner.tell_saved(who, repository, &reference, digest, saved);
+        written.map_err(|error: ApiError| lacks(digest, error.message))?;
+        inner.tell();
         Ok(())
     }
 
@@ -207,32 +234,15 @@ impl Inner {
         (self.config.clock)()
     }
 
-    /// Tells what was done.
-    pub(crate) fn tell(&self, who: String, deed: Deed) {
-        if let Some(told) = &self.config.acts {
-            told(Act { at_ms: self.now(), who, deed });
-        }
+    /// Who acts now; none when no record is kept.
+    pub(crate) fn author(&self, who: &str) -> Option<Author> {
+        self.config.acts.as_ref().map(|_| Author { at_ms: self.now(), who: who.into() })
     }
 
-    /// Tells what saving a manifest changed, if anything.
-    pub(crate) fn tell_saved(
-        &self,
-        who: &str,
-        repository: &Repository,
-        reference: &Reference,
-        digest: ContentDigest,
-        saved: endpoints::Saved,
-    ) {
-        let tag = match reference {
-            Reference::Tag(tag) => Some(tag.clone()),
-            Reference::Digest(_) => None,
-        };
-        if saved.new {
-            self.tell(who.into(), Deed::Pushed { repository: repository.clone(), digest, tag: tag.clone() });
-        }
-        if let Some(tag) = tag.filter(|_| saved.before != Some(digest)) {
-            let (repository, before) = (repository.clone(), saved.before);
-            self.tell(who.into(), Deed::Tagged { repository, tag, digest, before });
+    /// Tells that there may be acts to be taken.
+    pub(crate) fn tell(&self) {
+        if let Some(told) = &self.config.acts {
+            told();
         }
     }
 

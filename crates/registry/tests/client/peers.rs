@@ -1,9 +1,8 @@
 //! The client against Debian's docker-registry, cross-checked with skopeo, crane, oras and cosign.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use kiln_attest::evidence::sign_image;
 use kiln_attest::keys::{Algorithm, PrivateKey};
@@ -13,6 +12,7 @@ use kiln_registry::client::{
 use kiln_registry::name::{INDEX, Reference};
 use kiln_store::oci::{self, Index, Platform};
 use kiln_store::{Descriptor, Format, Store};
+use kiln_testkit::DockerRegistry;
 
 use crate::kit::{Home, Parts, chain, client, home, image, noise, options, place, run};
 
@@ -33,43 +33,6 @@ fn command(program: &str, arguments: &[&str]) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     text
-}
-
-/// Debian's registry on a port of the system's choice, which it prints.
-struct Registry {
-    child: Child,
-    address: String,
-    _folder: tempfile::TempDir,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn registry(more: impl FnOnce(&Path) -> String) -> Registry {
-    let folder = tempfile::tempdir().unwrap();
-    let (config, data) = (folder.path().join("registry.yml"), folder.path().join("data"));
-    let text = format!(
-        "version: 0.1\nlog:\n  level: info\nstorage:\n  delete:\n    enabled: true\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:0\n{}",
-        data.display(),
-        more(folder.path())
-    );
-    std::fs::write(&config, text).unwrap();
-    let mut command = Command::new("docker-registry");
-    command.arg("serve").arg(&config).stderr(Stdio::piped()).stdout(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines();
-    let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
-        let (_, rest) = line.split_once("listening on ")?;
-        let end = rest.find(|c: char| !matches!(c, '0'..='9' | '.' | ':')).unwrap_or(rest.len());
-        Some(rest[..end].to_owned())
-    });
-    let address = address.expect("the registry starts and says where it listens");
-    std::thread::spawn(move || lines.for_each(drop));
-    Registry { child, address, _folder: folder }
 }
 
 /// A layer that image tools can unpack.
@@ -120,7 +83,7 @@ fn what_kiln_pushes_others_pull_and_the_other_way_round() {
         return;
     }
     let (source, _, descriptor) = stored();
-    let registry = registry(|_| String::new());
+    let registry = DockerRegistry::start();
     let name = format!("{}/acme/web:1", registry.address);
     let pushed = push(&source.store, &descriptor, &name);
     assert_eq!((pushed.digest, pushed.totals.moved, pushed.totals.present), (descriptor.digest, 5, 0));
@@ -153,7 +116,7 @@ fn tags_are_listed_looked_up_and_deleted() {
         return;
     }
     let (source, _, descriptor) = stored();
-    let registry = registry(|_| String::new());
+    let registry = DockerRegistry::start();
     let at = |tag: &str| format!("{}/acme/web:{tag}", registry.address);
     for tag in ["1", "2"] {
         push(&source.store, &descriptor, &at(tag));
@@ -198,7 +161,7 @@ fn of_an_index_one_image_is_pulled_or_all() {
     }
     let source = home();
     let (index, images) = with_index(&source.store);
-    let registry = registry(|_| String::new());
+    let registry = DockerRegistry::start();
     let name = format!("{}/acme/multi:1", registry.address);
     assert_eq!(push(&source.store, &index, &name).digest, index.digest);
     command("crane", &["validate", "--insecure", "--remote", &name]);
@@ -232,7 +195,7 @@ fn evidence_travels_with_the_image_and_its_tools_find_it() {
         return;
     }
     let (source, mut parts, descriptor) = stored();
-    let registry = registry(|_| String::new());
+    let registry = DockerRegistry::start();
     let name = format!("{}/acme/web:1", registry.address);
     let key = PrivateKey::generate(Algorithm::EcdsaP256).unwrap();
     let signature = sign_image(&source.store, &descriptor.digest, &name, &key, &BTreeMap::new()).unwrap();
@@ -260,7 +223,7 @@ fn evidence_travels_with_the_image_and_its_tools_find_it() {
     }
 
     // Into another registry, and out of it into another store.
-    let second = self::registry(|_| String::new());
+    let second = DockerRegistry::start();
     let copy = format!("{}/mirror/web:1", second.address);
     let (from, to) = (image(&name), image(&copy));
     let copied = run(client().copy(&from, &to, &PushOptions::default(), &Progress::none()));
@@ -284,7 +247,7 @@ fn signatures_of_cosigns_own_come_along_too() {
         return;
     }
     let (source, _, descriptor) = stored();
-    let registry = registry(|_| String::new());
+    let registry = DockerRegistry::start();
     let name = format!("{}/acme/web:1", registry.address);
     push(&source.store, &descriptor, &name);
     let prefix = source.folder.path().join("cosign");
@@ -298,7 +261,7 @@ fn signatures_of_cosigns_own_come_along_too() {
         run(client().pull(&image(&name), &target.store, &PullOptions::default(), &Progress::none())).unwrap();
     assert_eq!(target.store.referrers(&descriptor.digest).unwrap().len(), 1, "{:?}", pulled.evidence);
     // And on into another registry, where cosign finds it.
-    let second = self::registry(|_| String::new());
+    let second = DockerRegistry::start();
     let copy = format!("{}/acme/web:1", second.address);
     push(&target.store, &descriptor, &copy);
     let public = prefix.with_extension("pub");
@@ -312,7 +275,7 @@ fn within_a_registry_blobs_are_mounted_and_between_two_they_are_streamed() {
         return;
     }
     let (source, _, descriptor) = stored();
-    let (first, second) = (registry(|_| String::new()), registry(|_| String::new()));
+    let (first, second) = (DockerRegistry::start(), DockerRegistry::start());
     let name = image(&format!("{}/acme/web:1", first.address));
     push(&source.store, &descriptor, &name.to_string());
     let copy =
@@ -354,7 +317,7 @@ fn an_authority_of_ones_own_and_a_password_open_a_real_registry() {
     let (tls, authority) = certificates(outer.path(), "Kiln's tests");
     // `open sesame`, by bcrypt.
     let line = "ali:$2b$04$L4cSz1DR9.AcXkn7KKHonuv6Qg.g6STOFIUqTBDwy1KfJQM1qIyOC\n";
-    let registry = registry(|folder| {
+    let registry = DockerRegistry::start_with(|folder| {
         std::fs::write(folder.join("htpasswd"), line).unwrap();
         format!("{tls}auth:\n  htpasswd:\n    realm: x\n    path: {}\n", folder.join("htpasswd").display())
     });

@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use kiln_registry::digest::ContentDigest;
 use kiln_registry::name::MANIFEST;
-use kiln_registry::server::{
-    Act, Deed, Quota, Registry, RegistryConfig, RegistryError, RepositoryRule, Rules,
-};
+use kiln_registry::server::{Deed, Quota, Registry, RegistryConfig, RegistryError, RepositoryRule, Rules};
 use kiln_store::Descriptor;
 
 use crate::kit::{image, start};
@@ -110,8 +108,8 @@ async fn metrics_and_health_are_told() {
 
 #[tokio::test]
 async fn whoever_keeps_a_record_is_told_what_changed_and_nothing_else() {
-    let acts: Arc<Mutex<Vec<Act>>> = Arc::default();
-    let told = acts.clone();
+    let rung: Arc<Mutex<usize>> = Arc::default();
+    let bell = rung.clone();
     let server = start(|config| {
         let all = RepositoryRule {
             repositories: "**".into(),
@@ -120,13 +118,22 @@ async fn whoever_keeps_a_record_is_told_what_changed_and_nothing_else() {
             quota: Quota::default(),
         };
         config.rules = Rules::new(vec![all]).unwrap();
-        config.acts = Some(Arc::new(move |act| told.lock().unwrap().push(act)));
+        config.acts = Some(Arc::new(move || *bell.lock().unwrap() += 1));
     })
     .await;
     let next = || -> Vec<Deed> {
-        let acts: Vec<Act> = acts.lock().unwrap().drain(..).collect();
-        assert!(acts.iter().all(|act| act.who == "127.0.0.1" && act.at_ms > 0));
-        acts.into_iter().map(|act| act.deed).collect()
+        let acts = server.registry.acts(100).unwrap();
+        assert_eq!(acts, server.registry.acts(100).unwrap(), "they stay until they are taken");
+        assert!(acts.iter().all(|(_, act)| act.who == "127.0.0.1" && act.at_ms > 0));
+        assert!(acts.is_empty() || std::mem::take(&mut *rung.lock().unwrap()) > 0, "and that is told");
+        for pair in acts.windows(2) {
+            assert!(pair[0].0 < pair[1].0);
+        }
+        if let Some((last, _)) = acts.last() {
+            let forget = || server.registry.forget_acts(*last).unwrap();
+            std::thread::scope(|scope| scope.spawn(forget).join().unwrap());
+        }
+        acts.into_iter().map(|(_, act)| act.deed).collect()
     };
     let repository: kiln_registry::name::Repository = "team/shop".parse().unwrap();
     let tag: kiln_registry::name::Tag = "1".parse().unwrap();

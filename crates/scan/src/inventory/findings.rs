@@ -2,7 +2,8 @@
 
 use super::{Checksum, Distribution};
 
-/// Kinds of packages, before the distribution is known.
+/// Kinds of packages, before the distribution is known: which that is may stand in another file, or be found after this
+/// one. [`Ecosystem`](crate::Ecosystem) has it, and names and versions have one meaning only there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Family {
     Dpkg,

@@ -28,6 +28,17 @@ pub enum Format {
     DockerArchive,
 }
 
+/// What an export wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Layers and configuration.
+    pub blobs: usize,
+    /// Bytes of these in the store; the same in the export unless Docker's form has the layers unpacked.
+    pub bytes: u64,
+    /// Manifests of evidence about the image. Docker's form has none.
+    pub evidence: usize,
+}
+
 const LAYOUT: &[u8] = b"{\"imageLayoutVersion\":\"1.0.0\"}";
 
 impl Store {
@@ -39,7 +50,19 @@ impl Store {
         format: Format,
         to: &Path,
         name: Option<&str>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Exported, StoreError> {
+        self.export_with(image, format, to, name, true)
+    }
+
+    /// The same, leaving behind what the store has of evidence about the image unless it is wanted.
+    pub fn export_with(
+        &self,
+        image: &Digest,
+        format: Format,
+        to: &Path,
+        name: Option<&str>,
+        evidence: bool,
+    ) -> Result<Exported, StoreError> {
         if fs::symlink_metadata(to).is_ok() {
             let reason = io::Error::new(
                 io::ErrorKind::AlreadyExists,
@@ -48,31 +71,40 @@ impl Store {
             return Err(at("export to", to)(reason));
         }
         let documents = self.image(image)?;
+        let carried = match format {
+            Format::OciLayout | Format::OciArchive if evidence => self.evidence_of(image)?,
+            _ => Default::default(),
+        };
         let temporary = beside(to);
         remove_tree(&temporary)?;
         let result = match format {
-            Format::OciLayout => self.export_layout(image, &documents, &temporary, name),
-            Format::OciArchive => self.export_archive(image, &documents, &temporary, name),
+            Format::OciLayout => self.export_layout(image, &documents, &carried, &temporary, name),
+            Format::OciArchive => self.export_archive(image, &documents, &carried, &temporary, name),
             Format::DockerArchive => self.export_docker(&documents, &temporary, name),
         };
         if let Err(error) = result {
             let _ = remove_tree(&temporary);
             return Err(error);
         }
-        fs::rename(&temporary, to).map_err(at("write", to))
+        fs::rename(&temporary, to).map_err(at("write", to))?;
+        let blobs = documents.layers.iter().map(|layer| &layer.blob).chain([&documents.manifest.config]);
+        let blobs: BTreeMap<Digest, u64> = blobs.map(|blob| (blob.digest, blob.size)).collect();
+        let evidence = carried.1.iter().map(|list| list.manifests.len()).sum();
+        Ok(Exported { blobs: blobs.len(), bytes: blobs.values().sum(), evidence })
     }
 
     fn export_layout(
         &self,
         image: &Digest,
         documents: &Image,
+        evidence: &Evidence,
         to: &Path,
         name: Option<&str>,
     ) -> Result<(), StoreError> {
         let blobs = to.join("blobs/sha256");
         fs::create_dir_all(&blobs).map_err(at("make folder", &blobs))?;
-        let (all, lists) = self.all_blobs(image, documents)?;
-        for digest in all {
+        let lists = &evidence.1;
+        for digest in all_blobs(image, documents, evidence) {
             let path = blobs.join(digest.hex());
             let mut file = File::create_new(&path).map_err(at("make", &path))?;
             self.copy_verified(&digest, &mut file, &path)?;
@@ -81,17 +113,18 @@ impl Store {
             let path = to.join(name);
             fs::write(&path, bytes).map_err(at("write", &path))
         };
-        for list in &lists {
+        for list in lists {
             write(&blob_name(&list.entry.digest), &list.bytes)?;
         }
         write("oci-layout", LAYOUT)?;
-        write("index.json", &self.index_of(image, name, &lists)?)
+        write("index.json", &self.index_of(image, name, lists)?)
     }
 
     fn export_archive(
         &self,
         image: &Digest,
         documents: &Image,
+        evidence: &Evidence,
         to: &Path,
         name: Option<&str>,
     ) -> Result<(), StoreError> {
@@ -101,8 +134,8 @@ impl Store {
         for folder in ["blobs", "blobs/sha256"] {
             tar.append(&folder_entry(folder), &mut io::empty()).map_err(full)?;
         }
-        let (all, lists) = self.all_blobs(image, documents)?;
-        for digest in all {
+        let lists = &evidence.1;
+        for digest in all_blobs(image, documents, evidence) {
             let path = self.blob_path(&digest);
             let size = fs::metadata(&path).map_err(|_| StoreError::Missing { digest })?.len();
             let mut source = Verifying { inner: self.open_blob(&digest)?, hash: Sha256::new() };
@@ -110,7 +143,7 @@ impl Store {
             tar.append(&entry, &mut source).map_err(full)?;
             self.check(&digest, source.hash)?;
         }
-        let index = self.index_of(image, name, &lists)?;
+        let index = self.index_of(image, name, lists)?;
         let lists = lists.iter().map(|list| (blob_name(&list.entry.digest), list.bytes.as_slice()));
         let own = [("index.json".to_owned(), index.as_slice()), ("oci-layout".to_owned(), LAYOUT)];
         for (name, bytes) in lists.chain(own) {
@@ -175,18 +208,6 @@ impl Store {
         Err(self.damaged(digest, format!("its content has the digest {actual}")))
     }
 
-    /// What an export holds besides its index: blobs of the store, and the lists of evidence.
-    fn all_blobs(
-        &self,
-        image: &Digest,
-        documents: &Image,
-    ) -> Result<(BTreeSet<Digest>, Vec<List>), StoreError> {
-        let (mut blobs, lists) = self.evidence_of(image)?;
-        blobs.extend(documents.layers.iter().map(|layer| layer.blob.digest));
-        blobs.extend([*image, documents.manifest.config.digest]);
-        Ok((blobs, lists))
-    }
-
     fn index_of(&self, image: &Digest, name: Option<&str>, lists: &[List]) -> Result<Vec<u8>, StoreError> {
         let path = self.blob_path(image);
         let size = fs::metadata(&path).map_err(at("look at", &path))?.len();
@@ -198,6 +219,17 @@ impl Store {
         let manifests = std::iter::once(entry).chain(lists.iter().map(|list| list.entry.clone())).collect();
         json("the index", &Index { manifests, ..Index::default() })
     }
+}
+
+/// Blobs of the store, and the lists that name them.
+type Evidence = (BTreeSet<Digest>, Vec<List>);
+
+/// The blobs of an export besides its index and the lists of evidence.
+fn all_blobs(image: &Digest, documents: &Image, (evidence, _): &Evidence) -> BTreeSet<Digest> {
+    let mut blobs = evidence.clone();
+    blobs.extend(documents.layers.iter().map(|layer| layer.blob.digest));
+    blobs.extend([*image, documents.manifest.config.digest]);
+    blobs
 }
 
 #[derive(Serialize)]

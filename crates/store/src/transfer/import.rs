@@ -145,15 +145,17 @@ impl Index {
             .find(fits)
             .or_else(|| self.manifests.iter().find(|entry| entry.platform.is_none()))
     }
+
+    /// What it has images for. Builders list attestations as images for `unknown`.
+    pub fn platforms(&self) -> Vec<String> {
+        let named = self.manifests.iter().filter_map(|entry| entry.platform.as_ref());
+        named.filter(|platform| platform.os != "unknown").map(ToString::to_string).collect()
+    }
 }
 
 fn no_platform(index: &Index) -> String {
-    let known: Vec<String> = index
-        .manifests
-        .iter()
-        .filter_map(|entry| entry.platform.as_ref().map(|p| format!("{}/{}", p.os, p.architecture)))
-        .collect();
-    format!("it has no image for linux/{}, only for {}", oci::host_architecture(), known.join(", "))
+    let known = index.platforms().join(", ");
+    format!("it has no image for linux/{}, only for {known}", oci::host_architecture())
 }
 
 fn choose(source: &Source, entries: &[Descriptor], tag: Option<&str>) -> Result<Descriptor, StoreError> {

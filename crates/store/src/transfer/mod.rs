@@ -6,7 +6,7 @@ mod export;
 mod import;
 mod source;
 
-pub use export::Format;
+pub use export::{Exported, Format};
 
 use std::path::{Path, PathBuf};
 

@@ -4,6 +4,7 @@
 //! them together, so that a thousand pushes share a flush to the disk; a write is answered after that commit, and
 //! after the caches forgot what it changed. Reads come from a few connections of their own and never wait for it.
 
+mod acts;
 mod blobs;
 mod listings;
 mod manifests;
@@ -20,6 +21,7 @@ use rusqlite::{Connection, OpenFlags};
 use rusqlite_migration::{M, Migrations};
 use tokio::sync::{Semaphore, oneshot};
 
+pub(crate) use acts::{acts, forget_acts, identity, note};
 pub(crate) use blobs::{blob_size, blob_sources, lease, link_blob, over_quota, unlink_blob};
 pub use listings::{ListedTag, RepositorySummary};
 pub(crate) use listings::{Referrer, catalog, listed_tags, referrers, summaries, tags};
@@ -35,7 +37,7 @@ use super::cache::{Caches, Stale};
 use super::error::{DbError, RegistryError, query};
 
 /// Every schema there has been, oldest first. A step that was released is never edited.
-const STEPS: [&str; 1] = [include_str!("schema.sql")];
+const STEPS: [&str; 2] = [include_str!("schema.sql"), include_str!("acts.sql")];
 /// Writes that share one commit at most.
 const BATCH: usize = 64;
 /// Connections that read at the same time. More than the cores of a small machine gain nothing.

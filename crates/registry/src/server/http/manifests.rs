@@ -12,11 +12,11 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use super::{DIGEST, answer, bare, unchanged};
 use crate::digest::{Algorithm, ContentDigest};
 use crate::name::{Reference, Repository};
-use crate::server::acts::Deed;
+use crate::server::acts::{Author, Deed};
 use crate::server::cache::Served;
 use crate::server::db::{self, NewManifest, TagChange};
 use crate::server::document::{Document, MANIFEST_LIMIT};
-use crate::server::error::{ApiError, Code};
+use crate::server::error::{ApiError, Code, DbError};
 use crate::server::registry::Inner;
 
 const SUBJECT: HeaderName = HeaderName::from_static("oci-subject");
@@ -95,8 +95,7 @@ pub(super) async fn put(
     }
     registry.metrics.received(bytes.len() as u64);
     let subject = document.subject;
-    let saved = save(registry, &repository, &reference, digest, document, bytes, true).await?;
-    registry.tell_saved(who, &repository, &reference, digest, saved);
+    save(registry, &repository, &reference, digest, document, bytes, Some(who)).await?;
     let mut response = bare(StatusCode::CREATED);
     let out = response.headers_mut();
     let location = format!("/v2/{repository}/manifests/{reference}");
@@ -133,8 +132,32 @@ pub(crate) struct Saved {
     pub(crate) before: Option<ContentDigest>,
 }
 
-/// Stores a manifest's bytes, then says so in the database. With `pushed`, what it names must be there and the
-/// rules and quotas hold; a mirror's manifests come before their blobs.
+/// Writes down what saving a manifest changed, if anything.
+pub(crate) fn note_saved(
+    tx: &db::Tx<'_>,
+    author: Option<&Author>,
+    repository: &Repository,
+    reference: &Reference,
+    digest: ContentDigest,
+    saved: Saved,
+) -> Result<(), DbError> {
+    let Some(author) = author else { return Ok(()) };
+    let tag = match reference {
+        Reference::Tag(tag) => Some(tag.clone()),
+        Reference::Digest(_) => None,
+    };
+    if saved.new {
+        db::note(tx, author, &Deed::Pushed { repository: repository.clone(), digest, tag: tag.clone() })?;
+    }
+    if let Some(tag) = tag.filter(|_| saved.before != Some(digest)) {
+        let (repository, before) = (repository.clone(), saved.before);
+        db::note(tx, author, &Deed::Tagged { repository, tag, digest, before })?;
+    }
+    Ok(())
+}
+
+/// Stores a manifest's bytes, then says so in the database. When somebody pushed it, what it names must be there and
+/// the rules and quotas hold; a mirror's manifests come before their blobs.
 pub(crate) async fn save(
     registry: &Arc<Inner>,
     repository: &Repository,
@@ -142,8 +165,9 @@ pub(crate) async fn save(
     digest: ContentDigest,
     document: Document,
     bytes: Bytes,
-    pushed: bool,
+    pusher: Option<&str>,
 ) -> Result<Saved, ApiError> {
+    let (pushed, author) = (pusher.is_some(), pusher.and_then(|who| registry.author(who)));
     let held = registry.storage.lock(&digest).await;
     let (storage, size) = (registry.storage.clone(), bytes.len() as u64);
     let stored = crate::server::upload::blocking(move || {
@@ -166,10 +190,15 @@ pub(crate) async fn save(
             let rules = pushed.then_some(&rules);
             before = db::set_tag(tx, &TagChange { repository: &repository, tag, digest, rules, now })?;
         }
-        Ok(Saved { new, before })
+        let saved = Saved { new, before };
+        note_saved(tx, author.as_ref(), &repository, &reference, digest, saved)?;
+        Ok(saved)
     });
     let result = written.await;
     drop(held);
+    if pushed {
+        registry.tell();
+    }
     result
 }
 
@@ -198,18 +227,20 @@ pub(super) async fn delete(
     reference: Reference,
 ) -> Result<Response, ApiError> {
     registry.not_a_mirror(&repository)?;
-    let (rules, now) = (registry.config.rules.clone(), registry.now());
+    let (rules, now, author) = (registry.config.rules.clone(), registry.now(), registry.author(&who));
     let unknown =
         ApiError::missing(Code::ManifestUnknown, format!("{repository} has no manifest {reference}"));
     let removed = registry.db.write(move |tx| {
-        Ok::<_, ApiError>(match reference {
+        let deed = match reference {
             Reference::Tag(tag) => db::remove_tag(tx, &repository, &tag, &rules, now)?
                 .map(|digest| Deed::Untagged { repository, tag, digest }),
             Reference::Digest(digest) => db::remove_manifest(tx, &repository, &digest, &rules)?
                 .map(|tags| Deed::Deleted { repository, digest, tags }),
-        })
+        };
+        let deed = deed.ok_or(unknown)?;
+        author.map_or(Ok(()), |author| db::note(tx, &author, &deed)).map_err(ApiError::from)
     });
-    let deed = removed.await?.ok_or(unknown)?;
-    registry.tell(who, deed);
+    removed.await?;
+    registry.tell();
     Ok(answer(StatusCode::ACCEPTED, ""))
 }

@@ -93,7 +93,7 @@ pub(crate) async fn manifest(
         return Err(ApiError::new(StatusCode::BAD_GATEWAY, Code::DigestInvalid, message));
     }
     let document = Document::parse(Some(&fetched.media_type), &fetched.bytes)?;
-    save(registry, name, reference, digest, document, fetched.bytes, false).await?;
+    save(registry, name, reference, digest, document, fetched.bytes, None).await?;
     let stored = registry.local_manifest(name, reference).await?;
     stored.ok_or_else(|| {
         ApiError::missing(Code::ManifestUnknown, format!("{name} has no manifest {reference}"))

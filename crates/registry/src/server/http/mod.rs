@@ -22,7 +22,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, IF_NONE_MATCH};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 
-pub(crate) use manifests::Saved;
+pub(crate) use manifests::{Saved, note_saved};
 pub(crate) use mirrored::{Progress, manifest as mirrored_manifest};
 use route::Route;
 
