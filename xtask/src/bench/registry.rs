@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::proxy::wrk;
-use super::stats::{median, time, wait};
+use super::stats::{median, repeat, time, wait};
 use super::{Aim, Bench, Row, Running, Unit, write};
 use crate::{Cmd, Error, cargo, setup};
 
@@ -141,22 +141,37 @@ fn transfer(bench: &Bench) -> Result<Vec<Row>, Error> {
             fs::remove_dir_all(&server.folder).map_err(Error::file("remove", &server.folder))?;
         }
     }
-    let how = "skopeo over loopback, eight layers of random bytes in gzip, into an empty registry; the pull is written to a \
-               folder. skopeo itself takes its share: it hashes all bytes and writes them";
+    // What skopeo takes for the same bytes when no registry stands between.
+    let alone = repeat(bench.times(3), |_| {
+        let target = bench.folder("registry-alone")?;
+        time(&skopeo(&format!("oci:{}", source.display()), &format!("dir:{}", target.display())))
+    })?;
+    let how = format!(
+        "skopeo over loopback, eight layers of random bytes in gzip, into an empty registry; the pull is written to a \
+         folder. skopeo alone, from folder to folder, takes {:.0} ms: it hashes all bytes and writes them",
+        median(&alone)
+    );
     let row = |what: &str, unit, kiln: f64, peer: f64, aims| Row {
         what: format!("registry: {what}"),
         unit,
         kiln: Ok(kiln),
         peers: vec![("docker-registry", peer)],
         aims,
-        how: how.into(),
+        how: how.clone(),
     };
-    let faster = || vec![Aim::AtMost(1.0, "docker-registry")];
+    // One and a half times the throughput.
+    let faster = || vec![Aim::AtMost(1.0 / 1.5, "docker-registry")];
     let (push, pull) = (format!("push of {size} MiB"), format!("pull of {size} MiB"));
     Ok(vec![
         row(&push, Unit::Millis, median(&pushes[0]), median(&pushes[1]), faster()),
         row(&pull, Unit::Millis, median(&pulls[0]), median(&pulls[1]), faster()),
-        row("largest resident set", Unit::Megabytes, median(&peaks[0]), median(&peaks[1]), faster()),
+        row(
+            "largest resident set",
+            Unit::Megabytes,
+            median(&peaks[0]),
+            median(&peaks[1]),
+            vec![Aim::Limit(57.0)],
+        ),
     ])
 }
 
@@ -214,7 +229,7 @@ fn pulls(bench: &Bench) -> Result<Vec<Row>, Error> {
     }
     };
     Ok(vec![
-        row("pulls", Unit::PerSecond, |it| it.0, Aim::AtLeast(1.0, "docker-registry")),
+        row("pulls", Unit::PerSecond, |it| it.0, Aim::AtLeast(2.0, "docker-registry")),
         row("99th percentile", Unit::Millis, |it| it.1, Aim::AtMost(1.0, "docker-registry")),
     ])
 }
