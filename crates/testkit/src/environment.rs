@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::network::remove_network;
+
 pub use outcome::RunOutcome;
 pub use process::{Running, is_alive, signal};
 
@@ -231,6 +233,10 @@ impl Drop for TestEnvironment {
             }
         }
         process::end_all(&self.kiln_home());
+        // Checks have homes of their own below the home.
+        let checks = fs::read_dir(self.kiln_home().join("checks")).into_iter().flatten().flatten();
+        let homes = checks.map(|entry| entry.path()).chain([self.kiln_home()]);
+        homes.for_each(|home| remove_network(&home));
         process::unmount_below(self.root.path());
     }
 }

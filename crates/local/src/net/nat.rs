@@ -42,14 +42,16 @@ fn words(text: &str) -> Vec<String> {
     text.split(' ').map(str::to_owned).collect()
 }
 
+/// One transaction: `nft` takes its time to begin, and more where there are many tables.
 fn nft_up(bridge: &Bridge) -> Plan {
     let (table, net, name) = (&bridge.name, bridge.cidr(), &bridge.name);
-    vec![
-        words(&format!("nft add table ip {table}")),
-        words(&format!("nft flush table ip {table}")),
-        words(&format!("nft add chain ip {table} out {{ type nat hook postrouting priority 100 ; }}")),
-        words(&format!("nft add rule ip {table} out ip saddr {net} oifname != {name} masquerade")),
-    ]
+    let script = [
+        format!("add table ip {table}"),
+        format!("flush table ip {table}"),
+        format!("add chain ip {table} out {{ type nat hook postrouting priority 100 ; }}"),
+        format!("add rule ip {table} out ip saddr {net} oifname != {name} masquerade"),
+    ];
+    vec![vec!["nft".into(), script.join("; ")]]
 }
 
 fn nft_down(bridge: &Bridge) -> Plan {
@@ -109,12 +111,9 @@ mod tests {
         let text = |plan: Plan| plan.iter().map(|command| command.join(" ")).collect::<Vec<_>>();
         assert_eq!(
             text(nft_up(&bridge)),
-            [
-                "nft add table ip kiln1a2b3c4d",
-                "nft flush table ip kiln1a2b3c4d",
-                "nft add chain ip kiln1a2b3c4d out { type nat hook postrouting priority 100 ; }",
-                "nft add rule ip kiln1a2b3c4d out ip saddr 10.64.3.0/24 oifname != kiln1a2b3c4d masquerade",
-            ]
+            ["nft add table ip kiln1a2b3c4d; flush table ip kiln1a2b3c4d; \
+                 add chain ip kiln1a2b3c4d out { type nat hook postrouting priority 100 ; }; \
+                 add rule ip kiln1a2b3c4d out ip saddr 10.64.3.0/24 oifname != kiln1a2b3c4d masquerade",]
         );
         for command in text(iptables_up(&bridge)).iter().chain(&text(nft_down(&bridge))) {
             assert!(command.contains("KILN1A2B3C4D") || command.contains("kiln1a2b3c4d"), "{command}");

@@ -187,7 +187,7 @@ impl Drop for World {
             }
             groups_gone(&entry.path());
         }
-        let _ = network_gone(self.home.path());
+        kiln_testkit::remove_network(self.home.path());
     }
 }
 
@@ -200,18 +200,6 @@ fn groups_gone(instance: &Path) {
         let _ = eventually_sync(|| fs::remove_dir(&group).is_ok() || !group.exists());
         let _ = group.parent().map(fs::remove_dir);
     }
-}
-
-/// Removes the bridge of a home; only root has made one.
-fn network_gone(home: &Path) -> Option<()> {
-    let text = fs::read(home.join("network.json")).ok()?;
-    let network: serde_json::Value = serde_json::from_slice(&text).ok()?;
-    let bridge = network.get("name")?.as_str()?;
-    for controller in ["", "memory", "cpu", "pids"] {
-        let folder = bridge.replacen("kiln", "kiln-", 1);
-        let _ = fs::remove_dir(Path::new("/sys/fs/cgroup").join(controller).join(folder));
-    }
-    Command::new("ip").args(["link", "delete", bridge]).output().ok().map(drop)
 }
 
 pub(crate) fn signal(pid: u32, name: &str) {
