@@ -81,11 +81,14 @@ impl Resolver {
 async fn file(path: &str) -> Result<Value, ResolveError> {
     let unread = |source| ResolveError::File { path: path.into(), source };
     let file = tokio::fs::File::open(path).await.map_err(unread)?;
-    if !file.metadata().await.map_err(unread)?.is_file() {
+    let metadata = file.metadata().await.map_err(unread)?;
+    if !metadata.is_file() {
         // A pipe or a device would be waited for, and read empty by whoever comes first.
         return Err(ResolveError::NoFile(path.into()));
     }
-    let mut bytes = Value::new(Vec::new());
+    // With room from the beginning: a buffer that grows leaves parts of the secret behind.
+    let room = usize::try_from(metadata.len()).unwrap_or(LARGEST).min(LARGEST) + 64;
+    let mut bytes = Value::new(Vec::with_capacity(room));
     file.take(LARGEST as u64 + 1).read_to_end(bytes.buffer()).await.map_err(unread)?;
     sized(bytes)
 }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! secrets/files/NAME   what the instance has at /run/secrets
-//!         env/NAME     its environment variables, for those who execute commands in it
+//!         env/NAME     its environment variables, for its program and for commands that are executed in it
 //! ```
 
 use std::collections::BTreeMap;
@@ -53,7 +53,10 @@ pub(crate) fn receive(starter: Option<&UnixStream>) -> io::Result<Values> {
     let mut length = [0; 8];
     starter.read_exact(&mut length)?;
     let length = usize::try_from(u64::from_be_bytes(length)).ok().filter(|length| *length <= LONGEST);
-    let length = length.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    let too_long = || {
+        io::Error::new(io::ErrorKind::InvalidData, "they are too large together: hand them over by volume")
+    };
+    let length = length.ok_or_else(too_long)?;
     let mut body = vec![0; length];
     starter.read_exact(&mut body)?;
     starter.set_read_timeout(None)?;
@@ -109,21 +112,8 @@ fn mount_in_memory(folder: &Path, size: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// The environment variables among them, as texts.
-pub(crate) fn variables<'v>(
-    wanted: &BTreeMap<String, Delivery>,
-    values: &'v Values,
-) -> impl Iterator<Item = (String, String)> + use<'v> {
-    let env: Vec<String> =
-        wanted.iter().filter(|(_, it)| **it == Delivery::Env).map(|(name, _)| name.clone()).collect();
-    env.into_iter().filter_map(|name| {
-        let text = String::from_utf8(values.get(&name)?.bytes().to_vec()).ok()?;
-        Some((name, text))
-    })
-}
-
-/// The same, from a file system that a supervisor keeps; the caller is in its mount namespace.
-pub(crate) fn kept_variables(
+/// The environment variables among those that are kept at `folder`; the caller is in the supervisor's mount namespace.
+pub(crate) fn variables(
     folder: &Path,
     wanted: &BTreeMap<String, Delivery>,
 ) -> io::Result<Vec<(String, String)>> {

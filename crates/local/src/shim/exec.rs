@@ -49,7 +49,7 @@ fn run(dir: &InstanceDir, user: Option<&str>, argv: &[String]) -> Result<u8, Sta
     join_group(&intent);
     join_supervisor(&status, intent.rootless)?;
     let mut env = environment(&intent, &user);
-    let kept = secrets::kept_variables(&dir.secrets(), &intent.secrets);
+    let kept = secrets::variables(&dir.secrets(), &intent.secrets);
     env.extend(kept.doing("read the instance's secrets")?);
     let (report, report_end) = pipe_with(PipeFlags::CLOEXEC).doing("make a pipe")?;
     let launch = Launch {

@@ -103,7 +103,7 @@ fn in_group(
     let given = spec::Given { intent, user: &user, root: &dir.root(), single_user, limits, secret_files };
     files::write_json(&dir.config(), &spec::build(&given)?).doing("write the configuration")?;
     let mut env = environment(intent, &user);
-    env.extend(secrets::variables(&intent.secrets, values));
+    env.extend(secrets::variables(&dir.secrets(), &intent.secrets).doing("read the secrets back")?);
     launch(dir, intent, env, &tree, status)
 }
 
